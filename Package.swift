@@ -1,0 +1,104 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Language mode 6 comes with the tools version. Unknown feature names are ignored in silence by the
+// compiler, so `Deploy/lint` checks the spelling of these.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A module under `Sources/`, with the modules it may import: the list is the architecture, read downward.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+/// A library of Debian, found by pkg-config where it ships a `.pc` file and by the module map's `link` line elsewhere.
+func library(_ name: String, pkgConfig: String? = nil, apt: String) -> Target {
+    .systemLibrary(name: name, path: "Sources/C/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+let package = Package(
+    name: "outrider",
+    targets: [
+        // C libraries
+        library("CLibPQ", pkgConfig: "libpq", apt: "libpq-dev"),
+        library("CLibCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
+        library("CLibCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
+        library("CLibYAML", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
+        library("CLibJQ", apt: "libjq-dev"),
+        library("CMicroHTTPD", pkgConfig: "libmicrohttpd", apt: "libmicrohttpd-dev"),
+
+        // Base values
+        module("Primitives"),
+        module("Telemetry", ["Primitives"]),
+
+        // Pure cores: no database, no clock, no thread, no socket
+        module("Delivery", ["Primitives"]),
+        module("WorkflowFiles", ["Primitives", "Delivery", "Expressions", "CLibYAML"]),
+
+        // I/O
+        module("Expressions", ["Primitives", "CLibJQ"]),
+        module("Postgres", ["Primitives", "CLibPQ"]),
+        module("EmbeddedPostgres", ["Primitives"]),
+        module("HTTPClient", ["Primitives", "CLibCurl"]),
+        module("HTTPServer", ["Primitives", "CMicroHTTPD"]),
+
+        // Store: all SQL
+        .target(
+            name: "Migrations", path: "Migrations", exclude: ["README.md"],
+            resources: [
+                .embedInCode("001_outbox.up.sql"), .embedInCode("001_outbox.down.sql"),
+            ],
+            swiftSettings: strict),
+        module("Store", ["Primitives", "Delivery", "WorkflowFiles", "Postgres", "Migrations"]),
+
+        // Engine
+        module(
+            "Engine",
+            [
+                "Primitives", "Telemetry", "Delivery", "WorkflowFiles", "Expressions", "Postgres", "HTTPClient",
+                "Store", "CLibCrypto",
+            ]),
+
+        // Edges
+        module("Admin", ["Primitives", "Telemetry", "HTTPServer", "Engine", "Store", "Postgres"]),
+        module(
+            "CommandLineTool",
+            [
+                "Primitives", "Telemetry", "Delivery", "WorkflowFiles", "Expressions", "Postgres", "EmbeddedPostgres",
+                "HTTPClient", "HTTPServer", "Store", "Engine", "Admin",
+            ]),
+
+        // Executables: wiring only
+        program("outrider", ["CommandLineTool"]),
+        program(
+            "outrider-bench",
+            ["Primitives", "Postgres", "EmbeddedPostgres", "HTTPClient", "HTTPServer", "Store"]),
+
+        // Tests
+        module("TestSupport", ["Primitives", "Postgres", "EmbeddedPostgres", "HTTPServer", "Store"]),
+        tests("PrimitivesTests", ["Primitives"]),
+        tests("TelemetryTests", ["Telemetry", "Primitives"]),
+        tests("DeliveryTests", ["Delivery", "Primitives"]),
+        tests("ExpressionsTests", ["Expressions", "Primitives"]),
+        tests("WorkflowFilesTests", ["WorkflowFiles", "Primitives", "Delivery"]),
+        tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
+        tests("HTTPTests", ["HTTPClient", "HTTPServer", "Primitives"]),
+        tests("StoreTests", ["Store", "Postgres", "TestSupport", "Primitives"]),
+        tests(
+            "OutriderTests",
+            ["outrider", "TestSupport", "Postgres", "HTTPClient", "HTTPServer", "Store", "Primitives"]),
+    ]
+)
