@@ -37,7 +37,8 @@ private struct JSONParser {
     private mutating func value(depth: Int) throws(JSONError) -> JSON {
         guard depth < Self.depthLimit else { throw error("more than \(Self.depthLimit) levels of nesting") }
         skipSpace()
-        switch peek {
+        guard let first = peek else { throw error("the text ends where a value was expected") }
+        switch first {
         case UInt8(ascii: "{"): return try object(depth: depth)
         case UInt8(ascii: "["): return try array(depth: depth)
         case UInt8(ascii: "\""): return .string(try string())
@@ -45,7 +46,6 @@ private struct JSONParser {
         case UInt8(ascii: "f"): return try word("false", .bool(false))
         case UInt8(ascii: "n"): return try word("null", .null)
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number()
-        case nil: throw error("the text ends where a value was expected")
         default: throw error("a value was expected")
         }
     }
