@@ -1,0 +1,279 @@
+-- Workers, what their tries came to, and what they could not deliver.
+
+create table outrider.worker (
+    token uuid primary key,
+    -- The second key of the advisory lock (1870033011, id) that the worker's session holds for as long as it lives.
+    id int generated always as identity,
+    name text not null,
+    version text not null,
+    backend_pid int not null default pg_backend_pid(),
+    subscriptions int[] not null default '{}',
+    started_at timestamptz not null default clock_timestamp(),
+    seen_at timestamptz not null default clock_timestamp(),
+    lease interval not null,
+    in_flight int not null default 0,
+    draining boolean not null default false
+) with (fillfactor = 50);
+
+create table outrider.delivery_attempt (
+    message_id uuid not null,
+    subscription_id int not null,
+    attempt int not null,
+    at timestamptz not null,
+    -- succeeded, failed, refused, ongoing, late, rescued
+    outcome text not null,
+    status int,
+    duration interval,
+    error text,
+    worker text not null
+) with (autovacuum_vacuum_insert_scale_factor = 0.1);
+create index delivery_attempt_message on outrider.delivery_attempt (message_id);
+create index delivery_attempt_at on outrider.delivery_attempt using brin (at);
+
+create table outrider.dead_letter (
+    id uuid primary key default outrider.uuid_v7(),
+    kind text not null default 'message' check (kind in ('message', 'step', 'compensation')),
+    subscription_id int,
+    subscription text,
+    saga_id uuid,
+    step text,
+    message_id uuid,
+    topic text,
+    key text,
+    payload jsonb,
+    headers jsonb,
+    published_at timestamptz,
+    attempts int not null,
+    first_tried_at timestamptz,
+    dead_at timestamptz not null default clock_timestamp(),
+    reason text not null,
+    last_error text,
+    -- Every error that was recorded of it: [{"attempt", "at", "status", "error", "worker"}].
+    errors jsonb not null default '[]',
+    redriven_at timestamptz,
+    redriven_by text,
+    discarded_at timestamptz,
+    discarded_by text,
+    discard_reason text
+);
+create index dead_letter_open on outrider.dead_letter (subscription_id, id)
+    where redriven_at is null and discarded_at is null;
+create index dead_letter_message on outrider.dead_letter (message_id);
+
+-- What a worker carries out in bounded transactions: redrive_all and replay.
+create table outrider.operation (
+    id uuid primary key default outrider.uuid_v7(),
+    kind text not null check (kind in ('redrive', 'replay')),
+    subscription_id int not null,
+    subscription text not null,
+    from_time timestamptz,
+    to_time timestamptz,
+    key text,
+    created_at timestamptz not null default clock_timestamp(),
+    created_by text not null default session_user,
+    -- Where the next step goes on: the last id that was looked at. Null before the first step.
+    cursor uuid,
+    phase int not null default 1,
+    done bigint not null default 0,
+    finished_at timestamptz
+);
+create index operation_open on outrider.operation (created_at) where finished_at is null;
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Ends of a delivery
+
+-- Writes the dead letter of a delivery: its own copy of the message and every error that was seen.
+create function outrider.bury(
+    subscription_id int, message_id uuid, attempts int, first_tried_at timestamptz, reason text, last_error text
+) returns uuid
+language sql volatile
+set search_path = pg_catalog, pg_temp as $$
+    insert into outrider.dead_letter (subscription_id, subscription, message_id, topic, key, payload, headers,
+        published_at, attempts, first_tried_at, reason, last_error, errors)
+    select bury.subscription_id, (select s.name from outrider.subscription s where s.id = bury.subscription_id),
+        bury.message_id, m.topic, m.key, m.payload, m.headers, m.published_at, bury.attempts, bury.first_tried_at,
+        bury.reason, bury.last_error,
+        coalesce((select jsonb_agg(jsonb_build_object('attempt', a.attempt, 'at', a.at, 'status', a.status,
+                'error', a.error, 'worker', a.worker) order by a.at)
+            from outrider.delivery_attempt a
+            where a.message_id = bury.message_id and a.subscription_id = bury.subscription_id
+                and a.outcome <> 'succeeded'), '[]')
+    from (select) one
+    left join outrider.outbox m on m.id = bury.message_id
+    returning id
+$$;
+
+-- Takes over what a worker had in flight: its rows are ready again, at the end of the queue, and count one rescue more.
+-- A delivery that was taken over five times may be what kills its workers: it is tried at a time of its own, away from the
+-- others, and after the sixth time it is dead. Returns how many rows were taken over.
+create function outrider.rescue(dead uuid) returns int
+language plpgsql volatile
+-- The one place that looks for rows by owner: the whole queue is read, in order of its pages.
+set enable_seqscan = on
+set search_path = pg_catalog, pg_temp as $$
+declare
+    worker_name text;
+    rescued int;
+    to_wake int[];
+begin
+    delete from outrider.worker w where w.token = dead returning w.name into worker_name;
+    if not found then
+        return 0;  -- another worker was faster
+    end if;
+    with taken as (
+        delete from outrider.delivery d where d.owner = dead
+        returning d.*
+    ), noted as (
+        insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
+        select t.message_id, t.subscription_id, t.attempts + 1, clock_timestamp(), 'rescued',
+            'the worker was lost while it had this delivery', worker_name
+        from taken t
+    ), again as (
+        insert into outrider.delivery (subscription_id, attempts, rescues, replay, message_id, first_tried_at)
+        select t.subscription_id, t.attempts, t.rescues + 1, t.replay, t.message_id, t.first_tried_at
+        from taken t where t.rescues < 4
+        order by t.id
+    ), alone as (
+        insert into outrider.scheduled (due_at, subscription_id, attempts, rescues, replay, message_id, first_tried_at)
+        select now() + interval '2 seconds' * row_number() over (order by t.id), t.subscription_id, t.attempts,
+            t.rescues + 1, t.replay, t.message_id, t.first_tried_at
+        from taken t where t.rescues = 4
+    )
+    select count(*), array_agg(distinct t.subscription_id),
+        count(outrider.bury(t.subscription_id, t.message_id, t.attempts, t.first_tried_at, 'abandoned',
+            'six workers in a row were lost while they had this delivery')) filter (where t.rescues > 4)
+    into rescued, to_wake
+    from taken t;
+    perform outrider.wake(to_wake);
+    return rescued;
+end
+$$;
+
+-- Moves what came due into the queue, at most `most` rows, so that one transaction stays short. Returns how many.
+create function outrider.move_due(most int default 1000) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+declare
+    moved int;
+    to_wake int[];
+begin
+    with due as (
+        delete from outrider.scheduled where id = any (array(
+            select s.id from outrider.scheduled s where s.due_at <= now() order by s.due_at limit most
+            for update skip locked))
+        returning *
+    ), ready as (
+        insert into outrider.delivery (subscription_id, attempts, rescues, replay, message_id, first_tried_at)
+        select d.subscription_id, d.attempts, d.rescues, d.replay, d.message_id, d.first_tried_at
+        from due d order by d.due_at
+    )
+    select count(*), array_agg(distinct d.subscription_id) into moved, to_wake from due d;
+    perform outrider.wake(to_wake);
+    return moved;
+end
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- The beat of a worker
+
+-- One round trip, about twice a second, that keeps a worker alive and finds what no notification told:
+--   alive      false when another worker took this one's deliveries over: it must begin anew
+--   rescued    deliveries that were taken over from workers that are gone
+--   ready      the subscriptions with claimable rows above the caller's floor: the net under lost notifications
+--   next_due   when the next scheduled delivery comes due
+--   epoch      changes with every apply, pause and resume
+--
+-- A worker is gone when its session no longer holds its lock, or when it was not seen for its lease although it holds the
+-- lock (a frozen process, a partitioned host). The second counts only once the caller itself has been connected for
+-- as long: after an outage of the database nobody was seen, and nobody must be rescued for it.
+create function outrider.beat(
+    me uuid, connected_for interval, in_flight int, draining boolean, served int[], floors bigint[]
+) returns table (alive boolean, rescued int, ready int[], next_due timestamptz, epoch text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+declare
+    other outrider.worker;
+begin
+    rescued := 0;
+    select true into alive from outrider.worker w where w.token = me;
+    alive := coalesce(alive, false);
+    if alive then
+        -- Not every time: each update leaves a dead row version behind.
+        update outrider.worker w
+        set seen_at = clock_timestamp(), in_flight = beat.in_flight, draining = beat.draining, subscriptions = beat.served
+        where w.token = me and (w.seen_at < clock_timestamp() - w.lease / 8 or w.draining <> beat.draining
+            or w.subscriptions <> beat.served);
+    end if;
+    for other in
+        select w.* from outrider.worker w where w.token <> me for update skip locked
+    loop
+        continue when not (
+            pg_try_advisory_xact_lock(1870033011, other.id)
+            or (other.seen_at < clock_timestamp() - other.lease and connected_for > other.lease));
+        rescued := rescued + outrider.rescue(other.token);
+    end loop;
+    ready := array(
+        select s.id from unnest(served, floors) s (id, floor)
+        where exists (
+            select from outrider.delivery d where d.subscription_id = s.id and d.id > s.floor and d.owner is null));
+    select min(s.due_at) into next_due from outrider.scheduled s;
+    epoch := (select concat(max(d.applied_at), count(*)) from outrider.definition d)
+        || (select concat(count(s.paused_at), max(s.paused_at), count(*)) from outrider.subscription s);
+    return next;
+end
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Housekeeping
+
+-- Removes what has outlived its purpose from the tables that are not partitioned, at most `most` rows of each: recorded
+-- tries after 7 days, dead letters 30 days after they were redriven or discarded. An open dead letter stays.
+create function outrider.prune(most int default 5000) returns int
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+    longest interval := greatest((select max(t.retention) from outrider.topic t), interval '1 day');
+    removed int;
+    total int := 0;
+begin
+    delete from outrider.dedupe where ctid = any (array(
+        select d.ctid from outrider.dedupe d where d.expires_at < now() limit most for update skip locked));
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from outrider.chosen_id where ctid = any (array(
+        select c.ctid from outrider.chosen_id c
+        where c.at < now() - longest - interval '2 days'
+            and not exists (select from outrider.outbox o where o.id = c.id)
+        order by c.at limit most));
+    get diagnostics removed = row_count;
+    total := total + removed;
+    -- The default partition is not dropped by time: its rows go one by one once they are delivered and past retention.
+    delete from outrider.outbox_default where ctid = any (array(
+        select m.ctid from outrider.outbox_default m
+        left join outrider.topic t on t.name = m.topic
+        where m.published_at < now() - coalesce(t.retention, interval '1 day')
+            and not exists (select from outrider.delivery d where d.message_id = m.id)
+            and not exists (select from outrider.scheduled s where s.message_id = m.id)
+        limit most));
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from outrider.cancelled_message where ctid = any (array(
+        select c.ctid from outrider.cancelled_message c where c.at < now() - longest - interval '2 days' limit most));
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from outrider.delivery_attempt where ctid = any (array(
+        select a.ctid from outrider.delivery_attempt a
+        where a.at < now() - greatest(longest, interval '7 days')
+            and not exists (select from outrider.scheduled s where s.message_id = a.message_id)
+        limit most));
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from outrider.dead_letter where ctid = any (array(
+        select d.ctid from outrider.dead_letter d
+        where greatest(d.redriven_at, d.discarded_at) < now() - interval '30 days' limit most));
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from outrider.operation where finished_at < now() - interval '30 days';
+    return total;
+end
+$$;

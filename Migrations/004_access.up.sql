@@ -1,0 +1,45 @@
+-- Least privilege. Roles belong to the whole cluster and may exist already; they cannot log in: grant them to those who do.
+
+do $$
+declare
+    role text;
+begin
+    foreach role in array array['outrider_app', 'outrider_worker', 'outrider_operator', 'outrider_auditor'] loop
+        if not exists (select from pg_roles where rolname = role) then
+            begin
+                execute format('create role %I nologin', role);
+            exception
+                when duplicate_object or unique_violation then null;  -- another database's migration was faster
+                when insufficient_privilege then
+                    raise exception 'role % does not exist and % may not create it', role, current_user
+                        using errcode = '42501', hint = format('As an administrator: create role %I nologin;', role);
+            end;
+        end if;
+    end loop;
+end
+$$;
+
+revoke all on all functions in schema outrider from public;
+grant usage on schema outrider to outrider_app, outrider_worker, outrider_operator, outrider_auditor;
+
+-- Applications publish and take back, and nothing else.
+grant insert (id, topic, key, payload, headers, deliver_at, expires_at, dedupe_key), select (id)
+    on outrider.outbox to outrider_app;
+grant execute on function outrider.uuid_v7, outrider.is_generated, outrider.publish, outrider.cancel_message
+    to outrider_app;
+
+-- Auditors read the views.
+grant select on outrider.messages, outrider.deliveries, outrider.delivery_attempts, outrider.dead_letters,
+    outrider.queue_depth, outrider.subscriptions, outrider.endpoints, outrider.workers, outrider.operations,
+    outrider.definitions to outrider_auditor;
+
+-- Operators read, and put right.
+grant outrider_auditor to outrider_operator;
+grant execute on function outrider.cancel_message, outrider.pause, outrider.resume, outrider.redrive, outrider.discard,
+    outrider.redrive_all, outrider.replay to outrider_operator;
+
+-- Workers apply definitions, deliver, and keep house.
+grant outrider_operator, outrider_app to outrider_worker;
+grant select, insert, update, delete on all tables in schema outrider to outrider_worker;
+grant usage, select on all sequences in schema outrider to outrider_worker;
+grant execute on all functions in schema outrider to outrider_worker;
