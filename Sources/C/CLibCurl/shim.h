@@ -1,1 +1,48 @@
+#pragma once
 #include <curl/curl.h>
+// What curl_multi_socket_action is driven by; Swift's Glibc module leaves them out.
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <pthread.h>
+
+// Declared by pthread.h only to those who define _GNU_SOURCE, which a module map cannot.
+int pthread_setname_np(pthread_t thread, const char *name);
+
+// Swift cannot call C variadics: one wrapper for each type of argument that is used.
+
+static inline CURLcode outrider_setopt_long(CURL *easy, CURLoption option, long value) {
+    return curl_easy_setopt(easy, option, value);
+}
+
+// Strings, lists and user data; libcurl copies strings but neither lists nor user data.
+static inline CURLcode outrider_setopt_pointer(CURL *easy, CURLoption option, const void *value) {
+    return curl_easy_setopt(easy, option, value);
+}
+
+static inline CURLcode outrider_setopt_write(CURL *easy, curl_write_callback value) {
+    return curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, value);
+}
+
+static inline CURLcode outrider_getinfo_long(CURL *easy, CURLINFO info, long *value) {
+    return curl_easy_getinfo(easy, info, value);
+}
+
+static inline CURLcode outrider_getinfo_pointer(CURL *easy, CURLINFO info, void **value) {
+    return curl_easy_getinfo(easy, info, value);
+}
+
+static inline CURLMcode outrider_multi_setopt_long(CURLM *multi, CURLMoption option, long value) {
+    return curl_multi_setopt(multi, option, value);
+}
+
+static inline CURLMcode outrider_multi_setopt_pointer(CURLM *multi, CURLMoption option, void *value) {
+    return curl_multi_setopt(multi, option, value);
+}
+
+static inline CURLMcode outrider_multi_setopt_socket(CURLM *multi, curl_socket_callback value) {
+    return curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, value);
+}
+
+static inline CURLMcode outrider_multi_setopt_timer(CURLM *multi, curl_multi_timer_callback value) {
+    return curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, value);
+}

@@ -1,0 +1,54 @@
+internal import CLibCurl
+internal import Glibc
+internal import Synchronization
+
+/// A thread with a name that receives no signals, so that these reach the threads that wait for them.
+final class JoinableThread: Sendable {
+    private final class Body {
+        let name: String
+        let run: @Sendable () -> Void
+
+        init(name: String, run: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.run = run
+        }
+    }
+
+    private let id: pthread_t
+    private let joined = Mutex(false)
+
+    init(name: String, run: @escaping @Sendable () -> Void) {
+        let body = Unmanaged.passRetained(Body(name: name, run: run))
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        // The new thread inherits the mask. OpenSSL writes without MSG_NOSIGNAL, so SIGPIPE must be among those held back.
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        var id = pthread_t()
+        let failure = pthread_create(
+            &id, nil,
+            { argument in
+                let body = Unmanaged<Body>.fromOpaque(argument!).takeRetainedValue()
+                pthread_setname_np(pthread_self(), body.name)
+                body.run()
+                return nil
+            }, body.toOpaque())
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        precondition(failure == 0, "cannot start the thread \(name): \(String(cString: strerror(failure)))")
+        self.id = id
+    }
+
+    /// Waits for the end, the first time it is called. Called on the thread itself it lets it end on its own.
+    func join() {
+        let first = joined.withLock { joined in
+            defer { joined = true }
+            return !joined
+        }
+        guard first else { return }
+        if pthread_equal(id, pthread_self()) != 0 {
+            pthread_detach(id)
+        } else {
+            pthread_join(id, nil)
+        }
+    }
+}
