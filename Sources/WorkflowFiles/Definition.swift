@@ -1,0 +1,39 @@
+package import Primitives
+
+/// What one document of the workflow folder declares.
+package enum Definition: Sendable, Hashable {
+    case subscription(SubscriptionDefinition)
+    case topic(TopicDefinition)
+    case endpoint(EndpointDefinition)
+
+    package enum Kind: String, Sendable, Hashable, CaseIterable {
+        case subscription, topic, endpoint
+    }
+
+    package var kind: Kind {
+        switch self {
+        case .subscription: .subscription
+        case .topic: .topic
+        case .endpoint: .endpoint
+        }
+    }
+
+    /// Unique among the definitions of its kind.
+    package var name: String {
+        switch self {
+        case .subscription(let subscription): subscription.name
+        case .topic(let topic): topic.name
+        case .endpoint(let endpoint): endpoint.name
+        }
+    }
+
+    /// The document as canonical JSON: comments gone, aliases expanded, members sorted by name. `Definition(content:)`
+    /// reads it again, so a definition can be stored by it and compared by it.
+    package var content: JSON {
+        switch self {
+        case .subscription(let subscription): subscription.content
+        case .topic(let topic): topic.content
+        case .endpoint(let endpoint): endpoint.content
+        }
+    }
+}

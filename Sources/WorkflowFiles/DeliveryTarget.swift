@@ -1,0 +1,21 @@
+/// Where a delivery goes.
+package enum DeliveryTarget: Sendable, Hashable {
+    case http(HTTPTarget)
+}
+
+/// `deliver: { http: METHOD URL }`, or with `endpoint:` a path below the endpoint's URL.
+package struct HTTPTarget: Sendable, Hashable {
+    package enum Method: String, Sendable, Hashable, CaseIterable {
+        case get = "GET"
+        case post = "POST"
+        case put = "PUT"
+        case patch = "PATCH"
+        case delete = "DELETE"
+    }
+
+    package var method: Method
+    /// Absolute; or with an endpoint a path that begins with `/`, or nothing.
+    package var url: URLTemplate
+    /// The name of an endpoint document.
+    package var endpoint: String?
+}

@@ -1,0 +1,53 @@
+package import Delivery
+package import Expressions
+package import Primitives
+
+/// Which topics go to which handler, and how they are delivered.
+package struct SubscriptionDefinition: Sendable, Hashable {
+    /// Where a subscription that is new to the database begins to read the log.
+    package enum Start: Sendable, Hashable {
+        case now
+        case earliest
+        case at(Timestamp)
+    }
+
+    package enum Guarantee: String, Sendable, Hashable, CaseIterable {
+        case atLeastOnce = "at-least-once"
+        /// Removed before it is sent; no retry.
+        case atMostOnce = "at-most-once"
+    }
+
+    /// What becomes of a message whose tries are used up.
+    package enum Exhaustion: String, Sendable, Hashable, CaseIterable {
+        case deadLetter = "dead_letter"
+        case drop
+    }
+
+    /// Which tries are kept in `delivery_attempts`.
+    package enum Audit: String, Sendable, Hashable, CaseIterable {
+        case failures
+        case all
+    }
+
+    package var name: String
+    /// At least one; a message that matches several is delivered once.
+    package var topics: [TopicPattern]
+    /// Default now.
+    package var from: Start = .now
+    /// Sees `.payload .topic .key .headers`; false ends the delivery as filtered.
+    package var filter: Expression?
+    package var target: DeliveryTarget
+    /// Default at least once.
+    package var guarantee: Guarantee = .atLeastOnce
+    /// Deliveries in flight at once, per worker: 1...10000, default 64.
+    package var concurrency = 64
+    /// Of one try. Default 30 s.
+    package var timeout: Duration = .seconds(30)
+    package var retry = RetryPolicy()
+    /// Default dead letter.
+    package var onExhausted: Exhaustion = .deadLetter
+    /// Default failures.
+    package var audit: Audit = .failures
+    /// See `Definition.content`.
+    package var content: JSON
+}
