@@ -1,4 +1,4 @@
-internal import Glibc
+internal import Primitives
 
 /// Sends many HTTP requests at once from one thread of its own (`outrider-http`), over libcurl's multi interface.
 ///

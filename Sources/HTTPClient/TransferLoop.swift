@@ -1,13 +1,14 @@
 internal import CLibCurl
 internal import Glibc
+internal import Primitives
 
 /// The client's thread: takes orders, runs libcurl's multi interface on epoll, reports what ended.
 final class TransferLoop {
     private let inbox: Inbox
     private let multi: UnsafeMutableRawPointer
     private let epoll: Int32
-    /// When libcurl wants to be called without an event, in nanoseconds of the monotonic clock.
-    private var alarm: UInt64?
+    /// When libcurl wants to be called without an event.
+    private var alarm: ContinuousClock.Instant?
     private var running: [Transfer] = []
     private var idle: [Transfer] = []
     private var ended: [HTTPExchange] = []
@@ -37,7 +38,7 @@ final class TransferLoop {
         outrider_multi_setopt_pointer(multi, CURLMOPT_TIMERDATA, me)
         outrider_multi_setopt_timer(multi) { _, milliseconds, loop in
             Unmanaged<TransferLoop>.fromOpaque(loop!).takeUnretainedValue().alarm =
-                milliseconds < 0 ? nil : monotonicNanoseconds() + UInt64(milliseconds) * 1_000_000
+                milliseconds < 0 ? nil : .now + .milliseconds(milliseconds)
             return 0
         }
     }
@@ -132,7 +133,7 @@ final class TransferLoop {
     }
 
     private func runDueTimers() {
-        guard let alarm, alarm <= monotonicNanoseconds() else { return }
+        guard let alarm, alarm <= .now else { return }
         self.alarm = nil
         var stillRunning: Int32 = 0
         curl_multi_socket_action(multi, CURL_SOCKET_BAD, 0, &stillRunning)
@@ -141,8 +142,8 @@ final class TransferLoop {
     /// Rounded up, lest the loop spins through the last millisecond.
     private func millisecondsToAlarm() -> Int32 {
         guard let alarm else { return -1 }
-        let now = monotonicNanoseconds()
-        return alarm <= now ? 0 : Int32(min((alarm - now + 999_999) / 1_000_000, 3_600_000))
+        let milliseconds = (ContinuousClock.now.duration(to: alarm).microseconds + 999) / 1000
+        return Int32(max(0, min(milliseconds, 3_600_000)))
     }
 
     private func collect() {
@@ -186,10 +187,4 @@ final class TransferLoop {
         var event = epoll_event(events: events, data: epoll_data_t(fd: descriptor))
         epoll_ctl(epoll, operation, descriptor, &event)
     }
-}
-
-private func monotonicNanoseconds() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }

@@ -8,7 +8,7 @@ package struct ListenError: Error, Sendable, CustomStringConvertible {
     package var description: String { "cannot listen on \(address): \(reason)" }
 }
 
-/// A bound, listening TCP socket. Its owner closes it, which may be libmicrohttpd.
+/// A bound, listening TCP socket.
 struct ListenSocket {
     let descriptor: Int32
     let port: Int
@@ -35,6 +35,11 @@ struct ListenSocket {
             if failure != EAFNOSUPPORT && failure != EADDRNOTAVAIL { break }
         }
         throw ListenError(address: address, reason: Self.reason(failure, port: port))
+    }
+
+    /// The same socket under another descriptor: libmicrohttpd closes the one that it is given.
+    func duplicate() -> Int32 {
+        fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
     }
 
     func close() {

@@ -3,10 +3,6 @@
 // What curl_multi_socket_action is driven by; Swift's Glibc module leaves them out.
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <pthread.h>
-
-// Declared by pthread.h only to those who define _GNU_SOURCE, which a module map cannot.
-int pthread_setname_np(pthread_t thread, const char *name);
 
 // Swift cannot call C variadics: one wrapper for each type of argument that is used.
 

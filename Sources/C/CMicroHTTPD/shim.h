@@ -1,12 +1,13 @@
 #pragma once
 #include <microhttpd.h>
+// Swift's Glibc module leaves it out.
+#include <sys/eventfd.h>
 
 // Swift cannot call C variadics, and MHD_start_daemon takes its options so.
 
 /// What a daemon is started with; see the manual for MHD_OPTION_… of these names.
 struct outrider_daemon_options {
     int listen_socket;
-    unsigned int threads;
     unsigned int connection_limit;
     /// Seconds without a byte after which a connection is closed.
     unsigned int connection_timeout;
@@ -25,14 +26,10 @@ static inline size_t outrider_leave_escaped(void *context, struct MHD_Connection
     return length;
 }
 
+/// A daemon without a thread, to be driven by MHD_run.
 static inline struct MHD_Daemon *outrider_start_daemon(const struct outrider_daemon_options *options) {
-    // A pool of one is refused: a single thread is what a daemon without a pool has.
-    struct MHD_OptionItem pool[] = {
-        {options->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, options->threads, NULL},
-        {MHD_OPTION_END, 0, NULL},
-    };
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, options->handler, options->context,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, options->handler, options->context,
         MHD_OPTION_LISTEN_SOCKET, options->listen_socket,
         MHD_OPTION_CONNECTION_LIMIT, options->connection_limit,
         MHD_OPTION_CONNECTION_TIMEOUT, options->connection_timeout,
@@ -40,8 +37,12 @@ static inline struct MHD_Daemon *outrider_start_daemon(const struct outrider_dae
         MHD_OPTION_UNESCAPE_CALLBACK, &outrider_leave_escaped, NULL,
         // Refuses HTTP/1.1 without Host (RFC 9112, section 3.2) and other things that only an attack or a mistake sends.
         MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_ARRAY, pool,
         MHD_OPTION_END);
+}
+
+/// Readable when there is something for MHD_run to do.
+static inline int outrider_daemon_epoll(struct MHD_Daemon *daemon) {
+    return MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 }
 
 /// Valid as long as the connection.

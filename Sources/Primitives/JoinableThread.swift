@@ -1,9 +1,9 @@
-internal import CLibCurl
 internal import Glibc
 internal import Synchronization
 
-/// A thread with a name that receives no signals, so that these reach the threads that wait for them.
-final class JoinableThread: Sendable {
+/// A thread of its own for what blocks: with a name that `top -H` shows, of at most 15 bytes. It receives no signals, so that
+/// these reach the threads that wait for them.
+package final class JoinableThread: Sendable {
     private final class Body {
         let name: String
         let run: @Sendable () -> Void
@@ -17,19 +17,19 @@ final class JoinableThread: Sendable {
     private let id: pthread_t
     private let joined = Mutex(false)
 
-    init(name: String, run: @escaping @Sendable () -> Void) {
+    package init(name: String, run: @escaping @Sendable () -> Void) {
         let body = Unmanaged.passRetained(Body(name: name, run: run))
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
-        // The new thread inherits the mask. OpenSSL writes without MSG_NOSIGNAL, so SIGPIPE must be among those held back.
+        // The new thread inherits the mask, SIGPIPE included: OpenSSL writes without MSG_NOSIGNAL.
         pthread_sigmask(SIG_SETMASK, &all, &before)
         var id = pthread_t()
         let failure = pthread_create(
             &id, nil,
             { argument in
                 let body = Unmanaged<Body>.fromOpaque(argument!).takeRetainedValue()
-                pthread_setname_np(pthread_self(), body.name)
+                nameThisThread(body.name)
                 body.run()
                 return nil
             }, body.toOpaque())
@@ -39,7 +39,7 @@ final class JoinableThread: Sendable {
     }
 
     /// Waits for the end, the first time it is called. Called on the thread itself it lets it end on its own.
-    func join() {
+    package func join() {
         let first = joined.withLock { joined in
             defer { joined = true }
             return !joined
@@ -51,4 +51,12 @@ final class JoinableThread: Sendable {
             pthread_join(id, nil)
         }
     }
+}
+
+/// By the file, since Swift's Glibc lacks `pthread_setname_np` (proc(5), /proc/[pid]/comm).
+private func nameThisThread(_ name: String) {
+    let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return }
+    _ = write(file, name, name.utf8.count)
+    close(file)
 }
