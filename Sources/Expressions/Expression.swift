@@ -15,6 +15,9 @@ package struct Expression: Sendable, Hashable {
     ///   reach out of the expression (`input`, `env`, `debug`, …). Whether libjq compiles it is told by `Evaluator.check`.
     package init(_ source: String) throws(ExpressionError) {
         let tokens = try JQLexer.tokens(of: source)
+        if let offset = source.utf8.enumerated().first(where: { $0.element == 0 })?.offset {
+            throw .syntax(message: "the expression holds a NUL character", offset: offset)
+        }
         guard !tokens.isEmpty else { throw .syntax(message: "the expression is empty", offset: 0) }
         try ForbiddenNames.check(tokens)
         self.source = source

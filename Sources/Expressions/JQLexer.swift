@@ -1,7 +1,7 @@
 internal import Primitives
 
 /// Reads jq far enough to know where an expression ends, which names it calls, and whether its brackets balance.
-struct JQLexer {
+package struct JQLexer {
     private static let depthLimit = 64
     private static let operators: Set<String> = [
         "..", "?//", "|=", "+=", "-=", "*=", "/=", "%=", "//=", "==", "!=", "<=", ">=", "//",
@@ -26,7 +26,7 @@ struct JQLexer {
     }
 
     /// Where the brace is that closes the expression beginning at `start`; nil when the text ends before it.
-    static func closingBrace(in bytes: [UInt8], from start: Int) throws(ExpressionError) -> Int? {
+    package static func closingBrace(in bytes: [UInt8], from start: Int) throws(ExpressionError) -> Int? {
         var lexer = JQLexer(bytes, from: start)
         do throws(ExpressionError) {
             return try lexer.run()

@@ -1,0 +1,70 @@
+internal import Primitives
+
+/// The options of one mapping; keys that it does not know are reported when it is made.
+///
+/// A decoder reads all its options before it gives up, so that all errors show at once.
+struct Fields {
+    let mapping: Node.Mapping
+    let report: Report
+    /// What the mapping is, for messages: `a subscription`.
+    let what: String
+    private let known: [String]
+    private let later: [String]
+
+    /// - Parameters:
+    ///   - known: the keys that have a meaning.
+    ///   - later: the keys that the language has and this release does not.
+    init(_ mapping: Node.Mapping, of what: String, known: [String], later: [String] = [], _ report: Report) {
+        self.mapping = mapping
+        self.report = report
+        self.what = what
+        self.known = known
+        self.later = later
+        for entry in mapping.entries where !known.contains(entry.name) { refuse(entry) }
+    }
+
+    /// The same, of a value that ought to be a mapping; nil, and reported, when it is none.
+    init?(_ node: Node, of what: String, known: [String], later: [String] = [], _ report: Report) {
+        guard case .mapping(let mapping) = node else {
+            let keys = known.prefix(3).joined(separator: ", ") + (known.count > 3 ? ", …" : "")
+            report.error(at: node.position, "\(node.called) stands for \(what)", expected: "a mapping with \(keys)")
+            return nil
+        }
+        self.init(mapping, of: what, known: known, later: later, report)
+    }
+
+    private func refuse(_ entry: Node.Entry) {
+        if later.contains(entry.name) {
+            report.notYet("'\(entry.name)' of \(what)", at: entry.namePosition)
+            return
+        }
+        let meant = closest(to: entry.name, among: known + later)
+        report.error(
+            at: entry.namePosition, "unknown key '\(entry.name)' of \(what)",
+            expected: meant == nil ? "one of \(known.joined(separator: ", "))" : nil,
+            suggestion: meant.map { "did you mean '\($0)'?" })
+    }
+
+    /// The value of a key; nil when it is absent.
+    subscript(key: String) -> Node? {
+        assert(known.contains(key), "\(key) is not among the keys of \(what)")
+        return mapping[key]?.value
+    }
+
+    func required(_ key: String, expected: String) -> Node? {
+        if let node = self[key] { return node }
+        report.error(at: mapping.position, "\(what) without '\(key)'", expected: "\(key): \(expected)")
+        return nil
+    }
+
+    /// Reads an optional value; what it stands for stays at its default when it is absent or wrong.
+    func read<Value>(_ key: String, into value: inout Value, _ decode: (Node, Report) -> Value?) {
+        guard let node = self[key], let decoded = decode(node, report) else { return }
+        value = decoded
+    }
+
+    func read<Value>(_ key: String, into value: inout Value?, _ decode: (Node, Report) -> Value?) {
+        guard let node = self[key], let decoded = decode(node, report) else { return }
+        value = decoded
+    }
+}

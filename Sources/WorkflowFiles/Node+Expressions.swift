@@ -1,0 +1,53 @@
+internal import Expressions
+internal import Primitives
+
+extension Node {
+    /// A text with `${ … }` in it.
+    func template(_ what: String, _ report: Report) -> Template? {
+        guard let scalar = scalarText(what, report) else { return nil }
+        return Self.template(scalar, report)
+    }
+
+    /// A value that is one expression and nothing else.
+    func expression(_ what: String, _ report: Report) -> Expression? {
+        guard case .scalar(let scalar) = self, scalar.value.string != nil else {
+            report.error(at: position, "\(called) stands for \(what)", expected: "an expression: ${ … }")
+            return nil
+        }
+        guard let template = Self.template(scalar, report) else { return nil }
+        guard let expression = template.wholeExpression else {
+            report.error(
+                at: position, "\(called) stands for \(what)", expected: "one expression and nothing around it: ${ … }",
+                suggestion: template.expressions.isEmpty ? "write ${ \(scalar.text) }" : nil)
+            return nil
+        }
+        return expression
+    }
+
+    private static func template(_ scalar: Scalar, _ report: Report) -> Template? {
+        do throws(ExpressionError) {
+            let template = try Template(scalar.text)
+            for expression in template.expressions where expression.path == nil {
+                report.note(expression, at: scalar.position(of: expression))
+            }
+            return template
+        } catch {
+            if let slip = ExpressionSlip.explain(cut: scalar) {
+                report.add(slip)
+            } else if case .syntax(let message, let offset) = error {
+                report.error(at: scalar.position(ofByte: offset), message)
+            }
+            return nil
+        }
+    }
+}
+
+extension Node.Scalar {
+    /// Where the source of an expression begins that was found in this text.
+    func position(of expression: Expression) -> Position {
+        let text = Array(text.utf8)
+        let source = Array(expression.source.utf8)
+        let offset = text.indices.first { text[$0...].starts(with: source) }
+        return position(ofByte: offset ?? 0)
+    }
+}

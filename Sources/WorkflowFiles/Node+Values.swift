@@ -1,0 +1,126 @@
+internal import Expressions
+internal import Primitives
+
+// How a single value is read: each gives nil after it has reported what is wrong.
+
+extension Node {
+    /// A text. Numbers and words that YAML reads as something else are not taken for one in silence.
+    func text(_ what: String, _ report: Report) -> String? {
+        scalarText(what, report)?.text
+    }
+
+    func scalarText(_ what: String, _ report: Report) -> Scalar? {
+        guard case .scalar(let scalar) = self, scalar.value != .null else {
+            report.error(at: position, "\(called) stands for \(what)", expected: "a text")
+            return nil
+        }
+        guard scalar.value.string != nil else {
+            report.error(
+                at: position, "\(called) stands for \(what)", expected: "a text",
+                suggestion: "quote it: \"\(scalar.text)\"")
+            return nil
+        }
+        return scalar
+    }
+
+    /// A name of the language: `[a-z][a-z0-9.-]*`, at most 255 bytes.
+    func name(_ what: String, _ report: Report) -> String? {
+        guard let text = text(what, report) else { return nil }
+        if Name.isValid(text) { return text }
+        report.error(
+            at: position, "\(what) '\(text)'", expected: "a name of a-z, 0-9, '.' and '-' that begins with a letter",
+            suggestion: Name.repaired(text).map { "did you mean '\($0)'?" })
+        return nil
+    }
+
+    func bool(_ what: String, _ report: Report) -> Bool? {
+        if case .scalar(let scalar) = self, let bool = scalar.value.bool { return bool }
+        let word = if case .scalar(let scalar) = self { scalar.text.lowercased() } else { "" }
+        let meant = ["yes": "true", "on": "true", "no": "false", "off": "false"][word]
+        report.error(
+            at: position, "\(called) stands for \(what)", expected: "true or false",
+            suggestion: meant.map { "did you mean \($0)? YAML 1.2 reads \(word) as a text" })
+        return nil
+    }
+
+    func integer(_ what: String, in range: ClosedRange<Int>, _ report: Report) -> Int? {
+        if case .scalar(let scalar) = self, let integer = scalar.value.int, range.contains(integer) { return integer }
+        report.error(
+            at: position, "\(called) stands for \(what)",
+            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        return nil
+    }
+
+    /// A length of time. `shortest` is the least that makes sense; a bare 0 is a duration of any unit.
+    func duration(
+        _ what: String, shortest: Duration = .milliseconds(1), longest: Duration = .seconds(86_400 * 3650),
+        _ report: Report
+    ) -> Duration? {
+        let duration: Duration? =
+            if case .scalar(let scalar) = self {
+                scalar.value == 0 ? .zero : scalar.value.string.flatMap { Duration(text: $0) }
+            } else {
+                nil
+            }
+        guard let duration else {
+            var suggestion: String?
+            if case .scalar(let scalar) = self, let seconds = scalar.value.int { suggestion = "did you mean '\(seconds)s'?" }
+            report.error(
+                at: position, "\(called) stands for \(what)", expected: "a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S",
+                suggestion: suggestion)
+            return nil
+        }
+        guard duration >= shortest, duration <= longest else {
+            report.error(
+                at: position, "\(called) stands for \(what)",
+                expected: duration < shortest ? "at least \(shortest.text)" : "at most \(longest.text)")
+            return nil
+        }
+        return duration
+    }
+
+    /// One of the words of an enumeration.
+    func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ what: String, _ report: Report
+    ) -> Choice? {
+        let words = Choice.allCases.map(\.rawValue)
+        if case .scalar(let scalar) = self, let choice = Choice(rawValue: scalar.text) { return choice }
+        let written = if case .scalar(let scalar) = self { scalar.text } else { "" }
+        report.error(
+            at: position, "\(called) stands for \(what)", expected: words.joined(separator: " or "),
+            suggestion: closest(to: written, among: words).map { "did you mean '\($0)'?" })
+        return nil
+    }
+
+    /// A list; a single value is not taken for a list of one.
+    func list(_ what: String, _ report: Report) -> [Node]? {
+        if case .sequence(let nodes, _) = self { return nodes }
+        report.error(at: position, "\(called) stands for \(what)", expected: "a list", suggestion: listSuggestion)
+        return nil
+    }
+
+    private var listSuggestion: String? {
+        if case .scalar(let scalar) = self, scalar.value != .null { "write [ \(scalar.text) ]" } else { nil }
+    }
+
+    /// `{ secret: NAME }`.
+    func secret(_ what: String, _ report: Report) -> SecretReference? {
+        guard case .mapping = self else {
+            // What stands here may be the secret itself: it is not repeated.
+            report.error(
+                at: position, "\(what) is written in the file", expected: "{ secret: NAME }",
+                suggestion: "put the value into the environment variable NAME, or a file NAME in OUTRIDER_SECRETS_DIR")
+            return nil
+        }
+        guard let fields = Fields(self, of: what, known: ["secret"], report),
+            let node = fields.required("secret", expected: "NAME"), let name = node.text("the name of a secret", report)
+        else { return nil }
+        guard Name.isSecretName(name) else {
+            report.error(
+                at: node.position, "the name of a secret has characters that no variable or file should have",
+                expected: "letters, digits, '_', '-' and '.', beginning with a letter or '_'")
+            return nil
+        }
+        return SecretReference(name: name)
+    }
+}

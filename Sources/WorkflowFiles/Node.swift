@@ -1,0 +1,100 @@
+internal import Primitives
+
+/// A value in a file, with its place. Scalars are already read by YAML's core schema.
+indirect enum Node: Sendable {
+    case scalar(Scalar)
+    case sequence([Node], Position)
+    case mapping(Mapping)
+
+    struct Scalar: Sendable {
+        /// A null, boolean, number or string.
+        let value: JSON
+        /// As it stands in the file, quotes and escapes resolved.
+        let text: String
+        let isQuoted: Bool
+        let position: Position
+        /// Whether the n-th character of `text` stands n columns right of `position`.
+        let isVerbatim: Bool
+        /// A space and `#` end it: what follows is a comment.
+        var isCutByComment = false
+    }
+
+    struct Mapping: Sendable {
+        var entries: [Entry]
+        let position: Position
+
+        subscript(name: String) -> Entry? { entries.first { $0.name == name } }
+    }
+
+    struct Entry: Sendable {
+        let name: String
+        let namePosition: Position
+        let value: Node
+    }
+
+    var position: Position {
+        switch self {
+        case .scalar(let scalar): scalar.position
+        case .sequence(_, let position): position
+        case .mapping(let mapping): mapping.position
+        }
+    }
+
+    /// What a person would call it: `'5x'`, `the number 5`, `a list`.
+    var called: String {
+        switch self {
+        case .scalar(let scalar): scalar.called
+        case .sequence: "a list"
+        case .mapping: "a mapping"
+        }
+    }
+
+    /// The value in canonical form: members sorted by name.
+    var content: JSON {
+        switch self {
+        case .scalar(let scalar): scalar.value
+        case .sequence(let nodes, _): .array(nodes.map(\.content))
+        case .mapping(let mapping):
+            .object(
+                JSONObject(
+                    mapping.entries.map { (name: $0.name, value: $0.value.content) }
+                        .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }))
+        }
+    }
+}
+
+extension Node.Scalar {
+    var called: String {
+        switch value {
+        case .null: "nothing"
+        case .bool(let bool): bool ? "true" : "false"
+        case .number: "the number \(text)"
+        default: "'\(text.count > 60 ? text.prefix(57) + "…" : text[...])'"
+        }
+    }
+
+    /// The place of a byte of `text`, as exact as the style allows.
+    func position(ofByte offset: Int) -> Position {
+        guard isVerbatim else { return position }
+        let characters = String(decoding: text.utf8.prefix(offset), as: UTF8.self).unicodeScalars.count
+        return Position(line: position.line, column: position.column + characters)
+    }
+}
+
+extension Node {
+    /// A value that comes from the database and not from a file.
+    init(_ content: JSON) {
+        let nowhere = Position.wholeFile
+        switch content {
+        case .array(let elements): self = .sequence(elements.map(Node.init), nowhere)
+        case .object(let object):
+            let entries = object.members.map { Entry(name: $0.name, namePosition: nowhere, value: Node($0.value)) }
+            self = .mapping(Mapping(entries: entries, position: nowhere))
+        case .null, .bool, .number, .string:
+            let text = content.string ?? content.text
+            let isQuoted = content.string != nil
+            self = .scalar(
+                Scalar(value: content, text: text, isQuoted: isQuoted, position: nowhere, isVerbatim: false))
+        }
+    }
+}

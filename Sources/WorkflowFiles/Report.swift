@@ -1,0 +1,57 @@
+internal import Expressions
+internal import Primitives
+
+/// A diagnostic before it is known in which file.
+struct Finding: Error, Hashable {
+    var position: Position
+    var severity: Diagnostic.Severity = .error
+    var found: String
+    var expected: String?
+    var suggestion: String?
+
+    init(_ position: Position, _ found: String, expected: String? = nil, suggestion: String? = nil) {
+        self.position = position
+        self.found = found
+        self.expected = expected
+        self.suggestion = suggestion
+    }
+}
+
+/// What checking one file has brought to light so far.
+final class Report {
+    let file: String
+    private(set) var diagnostics: [Diagnostic] = []
+    /// What only jq's compiler can judge.
+    private(set) var expressions: [(expression: Expression, position: Position)] = []
+
+    init(file: String) {
+        self.file = file
+    }
+
+    func add(_ finding: Finding) {
+        diagnostics.append(
+            Diagnostic(
+                file: file, position: finding.position, severity: finding.severity, found: finding.found,
+                expected: finding.expected, suggestion: finding.suggestion))
+    }
+
+    func error(at position: Position, _ found: String, expected: String? = nil, suggestion: String? = nil) {
+        add(Finding(position, found, expected: expected, suggestion: suggestion))
+    }
+
+    /// For what can be applied though it hardly says what was meant.
+    func warning(at position: Position, _ found: String, suggestion: String) {
+        var finding = Finding(position, found, suggestion: suggestion)
+        finding.severity = .warning
+        add(finding)
+    }
+
+    /// For what the language has and this release does not.
+    func notYet(_ what: String, at position: Position) {
+        error(at: position, "\(what) is not supported yet", suggestion: "leave it out for this version of Outrider")
+    }
+
+    func note(_ expression: Expression, at position: Position) {
+        expressions.append((expression, position))
+    }
+}

@@ -1,0 +1,170 @@
+internal import Delivery
+internal import Expressions
+internal import Primitives
+
+enum SubscriptionDecoder {
+    private static let keys = [
+        "subscription", "topics", "from", "filter", "deliver", "delivery", "ordered", "concurrency", "timeout", "retry",
+        "on_exhausted", "audit",
+    ]
+
+    static func subscription(_ document: Node.Mapping, _ report: Report) -> SubscriptionDefinition? {
+        let fields = Fields(document, of: "a subscription", known: keys, later: ["rate", "batch"], report)
+        let name = fields["subscription"]?.name("the name of a subscription", report)
+        let topics = fields.required("topics", expected: "[ order.created ]").flatMap { self.topics($0, report) }
+        let target = fields.required("deliver", expected: "{ http: POST https://… }").flatMap { self.target($0, report) }
+        // Options are read into a definition with stand-ins, so that their errors show even when the above failed.
+        var subscription = SubscriptionDefinition(
+            name: name ?? "", topics: topics ?? [], target: target ?? .http(HTTPTarget(method: .post, url: .empty)),
+            content: Node.mapping(document).content)
+        fields.read("from", into: &subscription.from, start)
+        fields.read("filter", into: &subscription.filter, filter)
+        fields.read("delivery", into: &subscription.guarantee) { $0.choice("delivery", $1) }
+        fields.read("concurrency", into: &subscription.concurrency) { $0.integer("concurrency", in: 1...10_000, $1) }
+        fields.read("timeout", into: &subscription.timeout) { $0.duration("timeout", longest: .seconds(86_400), $1) }
+        fields.read("retry", into: &subscription.retry, RetryDecoder.policy)
+        fields.read("on_exhausted", into: &subscription.onExhausted, exhaustion)
+        fields.read("audit", into: &subscription.audit) { $0.choice("audit", $1) }
+        refuseOrder(fields)
+        warnOfRetryAtMostOnce(subscription, fields)
+        return name != nil && topics != nil && target != nil ? subscription : nil
+    }
+
+    private static func topics(_ node: Node, _ report: Report) -> [TopicPattern]? {
+        guard let nodes = node.list("topics", report) else { return nil }
+        guard !nodes.isEmpty else {
+            report.error(at: node.position, "topics is empty", expected: "at least one topic or pattern")
+            return nil
+        }
+        var patterns: [TopicPattern] = []
+        for node in nodes {
+            guard let text = node.text("a topic", report) else { continue }
+            guard let pattern = TopicPattern(text) else {
+                report.error(
+                    at: node.position, "the topic '\(text)'",
+                    expected: "parts of a-z, 0-9 and '-' with dots between, '*' for one part, '#' at the end for all that follow",
+                    suggestion: Name.repaired(text).map { "did you mean '\($0)'?" })
+                continue
+            }
+            if patterns.contains(pattern) {
+                report.error(at: node.position, "the topic '\(text)' stands twice", expected: "each topic once")
+            }
+            patterns.append(pattern)
+        }
+        return patterns.isEmpty ? nil : patterns
+    }
+
+    private static func start(_ node: Node, _ report: Report) -> SubscriptionDefinition.Start? {
+        if case .scalar(let scalar) = node {
+            switch scalar.text {
+            case "now": return .now
+            case "earliest": return .earliest
+            default: if let time = Timestamp(rfc3339: scalar.text) { return .at(time) }
+            }
+        }
+        report.error(
+            at: node.position, "\(node.called) stands for from",
+            expected: "now, earliest or a time such as 2026-01-31T08:00:00Z")
+        return nil
+    }
+
+    /// What a filter sees beside `$env`.
+    private static let roots = ["payload", "topic", "key", "headers"]
+
+    private static func filter(_ node: Node, _ report: Report) -> Expression? {
+        guard let expression = node.expression("filter", report) else { return nil }
+        if let path = expression.path, path.root == .input, case .member(let root)? = path.segments.first,
+            !roots.contains(root)
+        {
+            report.error(
+                at: node.position, "a filter sees no '.\(root)'", expected: "one of .payload, .topic, .key, .headers",
+                suggestion: closest(to: root, among: roots).map { "did you mean '.\($0)'?" } ?? "write .payload.\(root)")
+        }
+        return expression
+    }
+
+    // MARK: - Target
+
+    private static let brokers = ["rabbitmq", "kafka", "sqs", "sns", "pubsub", "redis", "celery"]
+
+    private static func target(_ node: Node, _ report: Report) -> DeliveryTarget? {
+        guard let fields = Fields(
+            node, of: "deliver", known: ["http", "endpoint"], later: brokers + ["sql"], report)
+        else { return nil }
+        let endpointNode = fields["endpoint"]
+        let endpoint = endpointNode?.name("the name of an endpoint", report)
+        guard let http = fields["http"] else {
+            let isRefused = fields.mapping.entries.contains { brokers.contains($0.name) || $0.name == "sql" }
+            if !isRefused { _ = fields.required("http", expected: "POST https://…") }
+            return nil
+        }
+        guard let target = self.http(http, hasEndpoint: endpointNode != nil, report) else { return nil }
+        return .http(HTTPTarget(method: target.method, url: target.url, endpoint: endpoint))
+    }
+
+    /// `METHOD URL`
+    private static func http(_ node: Node, hasEndpoint: Bool, _ report: Report) -> HTTPTarget? {
+        guard let scalar = node.scalarText("http", report), let whole = node.template("http", report) else { return nil }
+        let trimmed = whole.source.trimmed
+        let word = String(trimmed.prefix { $0 != " " && $0 != "\t" })
+        let methods = HTTPTarget.Method.allCases.map(\.rawValue)
+        guard let method = HTTPTarget.Method(rawValue: word) else {
+            let meant = methods.first { $0 == word.uppercased() } ?? closest(to: word, among: methods)
+            report.error(
+                at: node.position, "\(scalar.called) stands for http",
+                expected: "\(methods.joined(separator: ", ")) and a \(hasEndpoint ? "path" : "URL")",
+                suggestion: meant.map { "did you mean \($0)?" } ?? "write POST \(trimmed)")
+            return nil
+        }
+        let rest = trimmed.dropFirst(word.count).trimmed
+        guard let source = try? Template(rest) else { return nil }
+        let url =
+            hasEndpoint
+            ? URLDecoder.path(source, at: node.position, report)
+            : URLDecoder.absolute(source, at: node.position, report)
+        return url.map { HTTPTarget(method: method, url: $0) }
+    }
+
+    // MARK: - What comes later, what excludes what
+
+    private static func refuseOrder(_ fields: Fields) {
+        guard let node = fields["ordered"], node.bool("ordered", fields.report) == true else { return }
+        fields.report.notYet("'ordered: true'", at: node.position)
+    }
+
+    private static func exhaustion(_ node: Node, _ report: Report) -> SubscriptionDefinition.Exhaustion? {
+        if case .scalar(let scalar) = node, scalar.text == "block" {
+            report.notYet("'on_exhausted: block'", at: node.position)
+            return nil
+        }
+        return node.choice("on_exhausted", report)
+    }
+
+    /// At most once is one try: what speaks of more has no effect, and is not passed over in silence.
+    private static func warnOfRetryAtMostOnce(_ subscription: SubscriptionDefinition, _ fields: Fields) {
+        guard subscription.guarantee == .atMostOnce else { return }
+        for key in ["retry", "on_exhausted"] {
+            guard let node = fields[key] else { continue }
+            fields.report.warning(
+                at: node.position, "'\(key)' has no effect beside 'delivery: at-most-once', which tries once",
+                suggestion: "leave one of the two out")
+        }
+    }
+}
+
+extension StringProtocol {
+    /// Without spaces, tabs and line ends around it.
+    var trimmed: String {
+        let isSpace = { (character: Character) in character.isWhitespace }
+        let start = drop(while: isSpace)
+        return String(start.reversed().drop(while: isSpace).reversed())
+    }
+}
+
+extension URLTemplate {
+    /// Stands in for a target that could not be read.
+    fileprivate static var empty: URLTemplate {
+        guard let nothing = try? Template("") else { preconditionFailure("an empty text is a template") }
+        return URLTemplate(nothing, isPath: true)
+    }
+}

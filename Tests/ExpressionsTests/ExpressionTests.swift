@@ -1,0 +1,128 @@
+import Expressions
+import Primitives
+import Testing
+
+@Suite struct ExpressionTests {
+    @Test(arguments: [".", ".a", ".a.b", ".a[0]", ".a[-1]", #".["x y"]"#, #".a["x y"].b"#, #"."x""#, ".[0]", "$env.NAME", " .a ", "._a1"])
+    func plainPathNeedsNoJQ(source: String) throws {
+        #expect(try Expression(source).path != nil)
+    }
+
+    @Test(arguments: [
+        ".a + 1", ".a?", ".a[]", ".a[1:2]", ".a[.b]", "..", "a", ".a | .b", "$env", "$env[0]", "$x.a", ".a[99999999999]", #""a""#,
+        ".a.[0]x", ".a .b | .", "[.a]", ".[1.5]", #"."\(1)""#,
+    ])
+    func anythingElseDoes(source: String) throws {
+        #expect(try Expression(source).kind == .jq)
+    }
+
+    @Test(arguments: [
+        ("input", "'input' is not available in expressions; an expression sees one input, '.'", 0),
+        (".a | inputs", "'inputs' is not available in expressions; an expression sees one input, '.'", 5),
+        ("env.PATH", "'env' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 0),
+        ("$ENV.PATH", "'$ENV' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 0),
+        ("debug", "'debug' is not available in expressions; an expression has no output but its value", 0),
+        (". | debug(\"x\")", "'debug' is not available in expressions; an expression has no output but its value", 4),
+        ("stderr", "'stderr' is not available in expressions; an expression has no output but its value", 0),
+        ("halt", "'halt' is not available in expressions; use error(…) to fail", 0),
+        ("halt_error", "'halt_error' is not available in expressions; use error(…) to fail", 0),
+        ("input_filename", "'input_filename' is not available in expressions; an expression sees one input, '.'", 0),
+        ("$__loc__", "'$__loc__' is not available in expressions; an expression has no place that its value could depend on", 0),
+        ("{$__loc__}", "'$__loc__' is not available in expressions; an expression has no place that its value could depend on", 1),
+        (#"import "m" as m; m::f"#, "'import' is not available in expressions; an expression cannot read modules", 0),
+        (#"include "m"; f"#, "'include' is not available in expressions; an expression cannot read modules", 0),
+        ("m::f", "'m::f' names a module; an expression cannot read modules", 0),
+        (#""\(env)""#, "'env' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 3),
+        ("{(input): 1}", "'input' is not available in expressions; an expression sees one input, '.'", 2),
+        ("{a: 1, b: input}", "'input' is not available in expressions; an expression sees one input, '.'", 10),
+        ("[{a: 1}, input]", "'input' is not available in expressions; an expression sees one input, '.'", 9),
+        ("", "the expression is empty", 0),
+        ("(.a", "a bracket is not closed", 0),
+        ("[.a)", "found ')'; expected ']'", 3),
+        (".a]", "']' closes nothing", 2),
+        (".a}", "'}' closes nothing", 2),
+        (#"."a"#, "a string is not closed", 1),
+        (".a\u{0}", "the expression holds a NUL character", 2),
+    ])
+    func refusedExpressionSaysWhy(source: String, message: String, offset: Int) {
+        #expect(throws: ExpressionError.syntax(message: message, offset: offset)) { try Expression(source) }
+    }
+
+    @Test(arguments: [
+        ".input", ".env.debug", #""input env debug""#, "{input: 1, env: 2, halt: 3}", "{input}", "{a: 1, debug}", ". as $input | $input",
+        "# input\n.", #".["input"]"#, #"{"env": 1}"#, "@base64", #"@json "x\(.env)""#, "my_input_x",
+    ])
+    func namesThatCallNothingAreAllowed(source: String) throws {
+        _ = try Expression(source)
+    }
+
+    @Test func deepBracketsAreRefused() {
+        let source = String(repeating: "[", count: 100_000)
+        #expect(throws: ExpressionError.syntax(message: "the expression has more than 64 levels of brackets", offset: 64)) {
+            try Expression(source)
+        }
+        let strings = String(repeating: #""\("#, count: 100_000)
+        #expect(throws: ExpressionError.self) { try Expression(strings) }
+    }
+}
+
+@Suite struct TemplateTests {
+    private func parts(_ source: String) throws -> [String] {
+        try Template(source).parts.map { part in
+            switch part {
+            case .text(let text): "text \(text)"
+            case .expression(let expression): "expression \(expression.source)"
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("", []),
+        ("plain", ["text plain"]),
+        ("${ .a }", ["expression .a"]),
+        ("${.a}${.b}", ["expression .a", "expression .b"]),
+        ("a ${ .b } c", ["text a ", "expression .b", "text  c"]),
+        ("$${ .a }", ["text ${ .a }"]),
+        ("$$${ .a }", ["text $${ .a }"]),
+        ("cost: $5 {x}", ["text cost: $5 {x}"]),
+        ("${ {a: {b: 1}} }", ["expression {a: {b: 1}}"]),
+        (#"${ "}" }"#, [#"expression "}""#]),
+        (#"${ "\"}" }"#, [#"expression "\"}""#]),
+        (#"${ "\({a: "}"})" }!"#, [#"expression "\({a: "}"})""#, "text !"]),
+        ("${ .a # }\n }", ["expression .a # }"]),
+        ("ä${ .é }ö".replacing("é", with: "e"), ["text ä", "expression .e", "text ö"]),
+    ])
+    func textIsSplitAtItsExpressions(source: String, expected: [String]) throws {
+        #expect(try parts(source) == expected)
+    }
+
+    @Test(arguments: [
+        ("ab ${ .a", "'${' is not closed by a '}'", 3),
+        ("ab ${ }", "the expression is empty", 6),
+        ("${ .a ) }", "')' closes nothing", 6),
+        ("x ${ .a } ${ input }", "'input' is not available in expressions; an expression sees one input, '.'", 13),
+    ])
+    func brokenTextSaysWhere(source: String, message: String, offset: Int) {
+        #expect(throws: ExpressionError.syntax(message: message, offset: offset)) { try Template(source) }
+    }
+
+    @Test func wholeExpressionIgnoresSpaceAround() throws {
+        #expect(try Template("  ${ .a }\n").wholeExpression?.source == ".a")
+        #expect(try Template("x ${ .a }").wholeExpression == nil)
+        #expect(try Template("${ .a }${ .b }").wholeExpression == nil)
+        #expect(try Template("text").wholeExpression == nil)
+    }
+
+    @Test func plainPathsInATextKeepEveryDigit() throws {
+        let template = try Template("order ${ .id }/${ .name }: ${ .tags } ${ $env.REGION }")
+        let input = try JSON(parsing: #"{"id":123456789012345678901234567890.50,"name":"ä","tags":[1,"x"]}"#)
+        #expect(
+            try template.resolve(in: input, environment: ["REGION": "eu"])
+                == #"order 123456789012345678901234567890.50/ä: [1,"x"] eu"#)
+    }
+
+    @Test func unexposedVariableIsAnError() throws {
+        let template = try Template("${ $env.HOME }")
+        #expect(throws: ExpressionError.unexposed(variable: "HOME")) { try template.resolve(environment: [:]) }
+    }
+}
