@@ -60,9 +60,12 @@ let package = Package(
             name: "Migrations", path: "Migrations", exclude: ["README.md"],
             resources: [
                 .embedInCode("001_outbox.up.sql"), .embedInCode("001_outbox.down.sql"),
+                .embedInCode("002_delivery.up.sql"), .embedInCode("002_delivery.down.sql"),
+                .embedInCode("003_operators.up.sql"), .embedInCode("003_operators.down.sql"),
+                .embedInCode("004_access.up.sql"), .embedInCode("004_access.down.sql"),
             ],
             swiftSettings: strict),
-        module("Store", ["Primitives", "Delivery", "WorkflowFiles", "Postgres", "Migrations"]),
+        module("Store", ["Primitives", "Delivery", "Expressions", "WorkflowFiles", "Postgres", "Migrations"]),
 
         // Engine
         module(

@@ -177,26 +177,32 @@ $$;
 -- The beat of a worker
 
 -- One round trip, about twice a second, that keeps a worker alive and finds what no notification told:
---   alive      false when another worker took this one's deliveries over: it must begin anew
---   rescued    deliveries that were taken over from workers that are gone
---   ready      the subscriptions with claimable rows above the caller's floor: the net under lost notifications
---   next_due   when the next scheduled delivery comes due
---   epoch      changes with every apply, pause and resume
+--   alive       false when another worker took this one's deliveries over: it must begin anew
+--   leads       whether the caller's session keeps house: it tries for the lock when it does not hold it yet
+--   peers       how many other workers there are
+--   rescued     deliveries that were taken over from workers that are gone
+--   ready       the subscriptions with claimable rows above the caller's floor: the net under lost notifications
+--   stranded    those with claimable rows below it, looked for only when `sweep` is asked for: the net under the floor
+--   due_in      how long until the next scheduled delivery comes due
+--   operations  whether an operation waits to be carried out
+--   epoch       changes with every apply, pause and resume
 --
 -- A worker is gone when its session no longer holds its lock, or when it was not seen for its lease although it holds the
 -- lock (a frozen process, a partitioned host). The second counts only once the caller itself has been connected for
 -- as long: after an outage of the database nobody was seen, and nobody must be rescued for it.
 create function outrider.beat(
-    me uuid, connected_for interval, in_flight int, draining boolean, served int[], floors bigint[]
-) returns table (alive boolean, rescued int, ready int[], next_due timestamptz, epoch text)
+    me uuid, connected_for interval, in_flight int, draining boolean, lead boolean, sweep boolean,
+    served int[], floors bigint[]
+) returns table (alive boolean, leads boolean, peers int, rescued int, ready int[], stranded int[], due_in interval,
+    operations boolean, epoch text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
     other outrider.worker;
 begin
     rescued := 0;
-    select true into alive from outrider.worker w where w.token = me;
-    alive := coalesce(alive, false);
+    peers := 0;
+    alive := exists (select from outrider.worker w where w.token = me);
     if alive then
         -- Not every time: each update leaves a dead row version behind.
         update outrider.worker w
@@ -207,18 +213,26 @@ begin
     for other in
         select w.* from outrider.worker w where w.token <> me for update skip locked
     loop
-        continue when not (
-            pg_try_advisory_xact_lock(1870033011, other.id)
-            or (other.seen_at < clock_timestamp() - other.lease and connected_for > other.lease));
-        rescued := rescued + outrider.rescue(other.token);
+        if pg_try_advisory_xact_lock(1870033011, other.id)
+            or (other.seen_at < clock_timestamp() - other.lease and connected_for > other.lease) then
+            rescued := rescued + outrider.rescue(other.token);
+        else
+            peers := peers + 1;
+        end if;
     end loop;
+    leads := lead or pg_try_advisory_lock(1870033012, 0);
     ready := array(
         select s.id from unnest(served, floors) s (id, floor)
         where exists (
             select from outrider.delivery d where d.subscription_id = s.id and d.id > s.floor and d.owner is null));
-    select min(s.due_at) into next_due from outrider.scheduled s;
+    stranded := case when sweep then array(
+        select s.id from unnest(served, floors) s (id, floor)
+        where exists (
+            select from outrider.delivery d where d.subscription_id = s.id and d.id <= s.floor and d.owner is null)) end;
+    due_in := (select min(s.due_at) from outrider.scheduled s) - now();
+    operations := exists (select from outrider.operation o where o.finished_at is null);
     epoch := (select concat(max(d.applied_at), count(*)) from outrider.definition d)
-        || (select concat(count(s.paused_at), max(s.paused_at), count(*)) from outrider.subscription s);
+        || (select concat(max(s.id), count(s.paused_at), max(s.paused_at), count(*)) from outrider.subscription s);
     return next;
 end
 $$;

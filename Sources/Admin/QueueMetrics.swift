@@ -1,0 +1,57 @@
+import Postgres
+import Store
+import Synchronization
+package import Telemetry
+
+/// Depth and age of the queues as gauges. Counting a long queue costs the database something, so a reading is kept for five
+/// seconds, or twenty times as long as it took.
+final class QueueMetrics: Sendable {
+    private struct Reading: Sendable {
+        var report: QueueReport?
+        var validUntil = ContinuousClock.now
+    }
+
+    private let session: Session
+    private let reading = Mutex(Reading())
+
+    init(session: Session, registry: Metrics) {
+        self.session = session
+        registry.gauge(
+            "outrider_queue_depth", help: "Deliveries that are not done, by state.", labels: ["subscription", "state"]
+        ) { [weak self] in
+            self?.depths.flatMap { depth in
+                [
+                    ([depth.subscription, "ready"], Double(depth.ready)),
+                    ([depth.subscription, "in_flight"], Double(depth.inFlight)),
+                    ([depth.subscription, "scheduled"], Double(depth.scheduled)),
+                ]
+            } ?? []
+        }
+        registry.gauge(
+            "outrider_dead_letters", help: "Dead letters that nobody redrove or discarded.", labels: ["subscription"]
+        ) { [weak self] in self?.depths.map { ([$0.subscription], Double($0.dead)) } ?? [] }
+        registry.gauge(
+            "outrider_oldest_age_seconds", help: "Age of the oldest message that is not delivered, in seconds.",
+            labels: ["subscription"]
+        ) { [weak self] in self?.depths.map { ([$0.subscription], $0.oldestSeconds) } ?? [] }
+        registry.counter(
+            "outrider_published_total",
+            help: "Messages inserted into the log, as PostgreSQL's statistics count them: rolled back ones included."
+        ) { [weak self] in
+            guard let published = self?.reading.withLock({ $0.report?.published }) else { return [] }
+            return [([], Double(published))]
+        }
+    }
+
+    private var depths: [QueueReport.Depth] { reading.withLock { $0.report?.depths ?? [] } }
+
+    /// Reads the queues unless the last reading is fresh. While the database is away there are no figures, which is what an
+    /// alert on absence sees.
+    func refresh() async {
+        let began = ContinuousClock.now
+        guard reading.withLock({ $0.validUntil <= began }) else { return }
+        let report = try? await session.run { try QueueReport.read(on: $0) }
+        let took = ContinuousClock.now - began
+        reading.withLock { $0 = Reading(report: report, validUntil: began + max(.seconds(5), took * 20)) }
+    }
+}

@@ -1,0 +1,285 @@
+import Expressions
+import Postgres
+import Primitives
+import Store
+import WorkflowFiles
+import Synchronization
+import Telemetry
+
+/// A worker's session with the database, on a thread of its own: its identity, its notifications, its claims and its
+/// acknowledgements all live and die with this one connection.
+///
+/// A lost session is begun anew with a new token. Results that came in meanwhile still count under the old token as long as
+/// nobody took the deliveries over.
+final class DeliveryLoop: Sendable {
+    /// What housekeeping, on a connection of its own, needs to know of the session.
+    struct Session: Sendable {
+        var token: UUID
+        var name: String
+    }
+
+    private struct Control: Sendable {
+        var session: Session?
+        var isDraining = false
+        var drainEnds: ContinuousClock.Instant?
+        var mustBeginAnew = false
+        var mustReload = false
+        var peers = 0
+    }
+
+    private let configuration: WorkerConfiguration
+    private let dispatcher: Dispatcher
+    private let health: WorkerHealth
+    private let log: Log
+    private let metrics: WorkerMetrics
+    private let wakeup: Wakeup
+    private let control = Mutex(Control())
+
+    init(
+        configuration: WorkerConfiguration, dispatcher: Dispatcher, health: WorkerHealth, log: Log, metrics: WorkerMetrics,
+        wakeup: Wakeup
+    ) {
+        self.configuration = configuration
+        self.dispatcher = dispatcher
+        self.health = health
+        self.log = log
+        self.metrics = metrics
+        self.wakeup = wakeup
+    }
+
+    // MARK: - From other threads
+
+    var session: Session? { control.withLock { $0.session } }
+
+    func drain() {
+        control.withLock {
+            $0.isDraining = true
+            $0.drainEnds = .now + configuration.grace
+        }
+        dispatcher.drain()
+    }
+
+    /// Another worker took this one's deliveries over.
+    func beginAnew() {
+        control.withLock { $0.mustBeginAnew = true }
+        wakeup.signal()
+    }
+
+    func reload() {
+        control.withLock { $0.mustReload = true }
+        wakeup.signal()
+    }
+
+    func sawPeers(_ count: Int) {
+        control.withLock { $0.peers = count }
+    }
+
+    // MARK: - The thread
+
+    /// Runs until drained.
+    ///
+    /// - Throws: what makes it pointless to go on: a wrong password, an unknown database, a standby. Everything else is tried
+    ///   again for ever.
+    func run() throws {
+        var backoff = ReconnectBackoff()
+        var isFirst = true
+        while true {
+            do {
+                let connection = try connect(isFirst: isFirst)
+                isFirst = false
+                try serve(connection) { backoff.reset() }
+                return
+            } catch let error as PostgresError where isFirst && error.isPermanent {
+                throw error
+            } catch let error as Obstacle {
+                if isFirst && error.isPermanent { throw error }
+                health.update { $0.obstacle = error.description }
+                log.warning("worker.waiting", ["reason": error.description])
+            } catch let error as PostgresError {
+                health.update { $0.obstacle = "database: \(error.message)" }
+                log.warning("database.lost", ["error": error.description])
+            }
+            control.withLock { $0.session = nil }
+            metrics.databaseUp().set(0)
+            if control.withLock({ $0.isDraining }) && isFirst { return }
+            if let ends = control.withLock({ $0.drainEnds }), ends < .now { return }
+            wakeup.wait(for: backoff.next())
+        }
+    }
+
+    /// A reason to wait that an operator removes.
+    struct Obstacle: Error, CustomStringConvertible {
+        let description: String
+        var isPermanent = false
+    }
+
+    private func connect(isFirst: Bool) throws -> Connection {
+        var options = ConnectionOptions()
+        options.applicationName = "outrider \(configuration.name)"
+        options.statementTimeout = .seconds(60)
+        // Point queries on queues whose statistics are stale by nature: never let the planner read a whole table.
+        options.settings = [
+            ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off"),
+            ("enable_bitmapscan", "off"), ("plan_cache_mode", "force_generic_plan"), ("client_min_messages", "warning"),
+        ]
+        let connection = try Connection(configuration.databaseURL, options: options)
+        if let reason = try WorkerRegistry(connection).unsuitability() {
+            throw Obstacle(description: reason, isPermanent: true)
+        }
+        if let mismatch = try Migrator().mismatch(on: connection) { throw Obstacle(description: mismatch) }
+        return connection
+    }
+
+    private func serve(_ connection: Connection, began: () -> Void) throws {
+        let token = UUID.random()
+        try recordLeftovers(connection)
+        dispatcher.sessionBegan()
+        try connection.listen("outrider_wake")
+        try apply(connection)
+        try WorkerRegistry(connection).register(
+            token: token, name: configuration.name, version: outriderVersion, lease: configuration.lease)
+        dispatcher.extendLease(to: .now + configuration.lease * 3 / 4)
+        control.withLock {
+            $0.session = Session(token: token, name: configuration.name)
+            $0.mustBeginAnew = false
+            $0.mustReload = false
+        }
+        try load(connection)
+        began()
+        health.update { $0.obstacle = nil }
+        metrics.databaseUp().set(1)
+        log.info("worker.ready", ["worker": configuration.name, "backend": Int(connection.backendPID)])
+        try exchangeUntilDrained(connection, token)
+        try WorkerRegistry(connection).unregister(token: token)
+        control.withLock { $0.session = nil }
+    }
+
+    private func exchangeUntilDrained(_ connection: Connection, _ token: UUID) throws {
+        var floor = Floor()
+        var horizonRead = ContinuousClock.now - .seconds(1)
+        var helpAsked = horizonRead
+        var help: [Int32] = []
+        while true {
+            let (mustBeginAnew, mustReload, isDraining, drainEnds, peers) = control.withLock { control in
+                defer { control.mustReload = false }
+                return (control.mustBeginAnew, control.mustReload, control.isDraining, control.drainEnds, control.peers)
+            }
+            if mustBeginAnew {
+                throw PostgresError.connectionLost("another worker took over: this one had not been seen for its lease")
+            }
+            if mustReload { try load(connection) }
+            let now = ContinuousClock.now
+            var work = dispatcher.takeWork(now: now)
+            if work.isEmpty {
+                if isDraining {
+                    if dispatcher.isIdle { return }
+                    if let drainEnds, drainEnds <= now {
+                        log.warning("worker.grace_over", ["in_flight": dispatcher.inFlight])
+                        dispatcher.cancelAll()
+                    }
+                }
+                let limit = work.nextPoll.map { $0 - now } ?? (isDraining ? .milliseconds(100) : .seconds(30))
+                heard(try connection.wait(timeout: max(limit, .zero), or: wakeup))
+                continue
+            }
+            if !work.released.isEmpty {
+                try WorkerRegistry(connection).release(work.released.filter { $0.owner == token }, token: token)
+            }
+            if now - horizonRead > .milliseconds(20) {
+                work.exchange.readsHorizon = true
+                horizonRead = now
+            }
+            if !help.isEmpty, peers > 0, now - helpAsked > .milliseconds(100) {
+                work.exchange.help = help
+                helpAsked = now
+            }
+            let outcome: Exchange.Outcome
+            do {
+                outcome = try work.exchange.run(on: connection, token: token, worker: configuration.name)
+            } catch {
+                dispatcher.putBack(work)
+                throw error
+            }
+            if let horizon = outcome.horizon { floor.observed(horizon) }
+            help = dispatcher.received(outcome, for: work.exchange, floor: floor)
+            metrics.claimDuration().observe(ContinuousClock.now - now)
+            if outcome.late > 0 { log.warning("delivery.late", ["count": outcome.late], limitPerSecond: 5) }
+            heard(connection.takeNotifications())
+        }
+    }
+
+    /// Notifications: a subscription's number from whoever made work for it, `help:` and the number from a worker that has
+    /// more than it can take, `definitions` after an apply, a pause or a resume.
+    private func heard(_ notifications: [Notification]) {
+        var woken: [Int32] = []
+        for notification in notifications {
+            if notification.payload == "definitions" {
+                control.withLock { $0.mustReload = true }
+            } else if let subscription = Int32(notification.payload.split(separator: ":").last ?? "") {
+                woken.append(subscription)
+            }
+        }
+        if !woken.isEmpty { dispatcher.wake(woken) }
+    }
+
+    /// Results that came in while there was no session.
+    private func recordLeftovers(_ connection: Connection) throws {
+        var work = dispatcher.takeWork(now: .now)
+        work.exchange.requests = []
+        work.exchange.sleep = []
+        work.exchange.wake = []
+        guard !work.exchange.finished.isEmpty else { return }
+        do {
+            _ = try work.exchange.run(on: connection, token: UUID(high: 0, low: 0), worker: configuration.name)
+        } catch {
+            dispatcher.putBack(work)
+            throw error
+        }
+    }
+
+    // MARK: - Definitions
+
+    private func apply(_ connection: Connection) throws {
+        let applied = try DefinitionStore(connection).apply(configuration.definitions, by: configuration.name, restores: false)
+        for definition in applied {
+            switch definition.change {
+            case .created, .changed, .removed:
+                log.info("definition.\(definition.change)", ["kind": definition.kind, "name": definition.name])
+            case .superseded:
+                log.warning(
+                    "definition.superseded",
+                    [
+                        "kind": definition.kind, "name": definition.name,
+                        "hint": "the database holds newer content; `outrider apply` would put this one back",
+                    ])
+            case .unchanged: break
+            }
+        }
+    }
+
+    private func load(_ connection: Connection) throws {
+        let store = DefinitionStore(connection)
+        let own = configuration.definitions.filter { $0.kind == .subscription }.map(\.name)
+        let resolver = RouteResolver(
+            endpoints: try store.endpoints(), secrets: configuration.secrets, exposed: configuration.exposed,
+            source: configuration.source)
+        var lacking: [String] = []
+        var routes: [(id: Int32, route: Route, isPaused: Bool)] = []
+        for stored in try store.subscriptions(named: configuration.servesAll ? nil : own) {
+            do {
+                routes.append((stored.id, try resolver.resolve(stored.definition), stored.isPaused))
+            } catch {
+                lacking.append("subscription \(stored.name) is not served: \(error)")
+                log.error("subscription.not_served", ["subscription": stored.name, "reason": error.description])
+            }
+        }
+        dispatcher.serve(routes)
+        health.update { $0.lacking = lacking }
+    }
+}
+
+extension PostgresError {
+    fileprivate var isPermanent: Bool {
+        if case .cannotConnect(retryable: false) = kind { true } else { false }
+    }
+}

@@ -1,0 +1,202 @@
+import Delivery
+import Primitives
+import Store
+import WorkflowFiles
+
+/// One subscription in this worker: what it holds, how much it has room for, and when it looks for more. A value without I/O;
+/// `Lanes` guards it.
+///
+/// Polling goes through these states:
+/// - `due`: looks at the next exchange. Can transition to: all.
+/// - `at`: looks again at an instant, 5 to 50 ms apart while publishers are active. Can transition to: `due`, `asleep`, `benched`.
+/// - `asleep`: holds the sleep lock, so that whoever makes work notifies. Can transition to: `due`.
+/// - `benched`: another worker holds the sleep lock; this one is called when that one has its hands full. Can transition to: `due`.
+struct Lane: Sendable {
+    enum Polling: Sendable, Equatable {
+        case due
+        case at(ContinuousClock.Instant)
+        case asleep
+        case benched
+    }
+
+    let id: Int32
+    let route: Route
+    var isPaused: Bool
+    private(set) var buffer = Buffer()
+    private(set) var inFlight = 0
+    /// Claimed, and with the filter's evaluator at the moment.
+    private(set) var inFilter = 0
+    var floor: Int64 = 0
+    private(set) var polling = Polling.due
+    /// Whether the next look also tries to fall asleep: after one that found nothing.
+    private(set) var wantsSleep = false
+    /// Whether the sleep lock is to be given back with the next exchange.
+    private(set) var holdsLockAwake = false
+    private var interval = Self.shortestInterval
+    private var rate = 0.0
+    private var completed = 0
+    private var measuredAt: ContinuousClock.Instant
+    private var averageBytes = 1024.0
+
+    private static let shortestInterval = Duration.milliseconds(5)
+    private static let longestInterval = Duration.milliseconds(50)
+    /// How far ahead of the handler's pace rows are claimed: long enough to cover a round trip to the database.
+    private static let lookahead = 0.04
+    private static let mostAhead = 1000.0
+    private static let mostBytesAhead = 8_000_000.0
+
+    init(id: Int32, route: Route, isPaused: Bool, now: ContinuousClock.Instant) {
+        self.id = id
+        self.route = route
+        self.isPaused = isPaused
+        measuredAt = now
+    }
+
+    /// The same lane under a new definition: what it holds goes on.
+    func redefined(route: Route, isPaused: Bool) -> Lane {
+        var lane = Lane(id: id, route: route, isPaused: isPaused, now: measuredAt)
+        lane.buffer = buffer
+        lane.inFlight = inFlight
+        lane.inFilter = inFilter
+        lane.holdsLockAwake = polling == .asleep || holdsLockAwake
+        lane.rate = rate
+        lane.averageBytes = averageBytes
+        return lane
+    }
+
+    var held: Int { buffer.count + inFlight + inFilter }
+
+    // MARK: - Room
+
+    /// How many rows to claim now; 0 when it is not worth a claim.
+    var wanted: Int {
+        guard !isPaused else { return 0 }
+        let room = route.concurrency + ahead - held
+        let isStarving = buffer.isEmpty && inFilter == 0 && inFlight < route.concurrency
+        return isStarving || room * 4 >= route.concurrency + ahead ? max(0, room) : 0
+    }
+
+    /// Rows that are claimed beyond what can be in flight, so that the handler never waits for the database. They grow with
+    /// the pace: a slow handler's worker holds nothing that another worker could send. Nothing ahead at most once: what is
+    /// removed before it is sent must be sent at once.
+    private var ahead: Int {
+        guard route.guarantee == .atLeastOnce else { return 0 }
+        return Int(min(rate * Self.lookahead, Self.mostAhead, Self.mostBytesAhead / averageBytes))
+    }
+
+    // MARK: - Events
+
+    mutating func claimed(_ asked: Int, _ deliveries: [ClaimedDelivery], now: ContinuousClock.Instant) {
+        if deliveries.isEmpty {
+            guard polling != .asleep, polling != .benched else { return }
+            if wantsSleep {
+                polling = .at(now + interval)
+                interval = min(interval * 2, Self.longestInterval)
+            } else {
+                wantsSleep = true
+                polling = .due
+            }
+            return
+        }
+        for delivery in deliveries {
+            averageBytes += (Double(delivery.message?.payload.count ?? 0) + 256 - averageBytes) / 64
+        }
+        if polling == .asleep { holdsLockAwake = true }
+        wantsSleep = false
+        interval = Self.shortestInterval
+        polling = deliveries.count == asked ? .due : .at(now + interval)
+    }
+
+    /// The answer to a try for the sleep lock; the claim of the same exchange is reported after it.
+    mutating func sleepTried(_ attempt: Exchange.SleepAttempt) {
+        if attempt.isHeld { polling = .asleep } else if attempt.isHeldByOther { polling = .benched }
+    }
+
+    /// Somebody made work, or the beat found some.
+    mutating func woken() {
+        switch polling {
+        case .asleep:
+            holdsLockAwake = true
+            polling = .due
+        case .benched, .at:
+            polling = .due
+        case .due: break
+        }
+        wantsSleep = false
+        interval = Self.shortestInterval
+    }
+
+    mutating func gaveLockBack() {
+        holdsLockAwake = false
+    }
+
+    mutating func enqueued(_ delivery: ClaimedDelivery) {
+        buffer.append(delivery)
+    }
+
+    mutating func enteredFilter(_ count: Int) {
+        inFilter += count
+    }
+
+    mutating func leftFilter(_ count: Int) {
+        inFilter -= count
+    }
+
+    /// The next delivery to send, now counted as in flight; nil when there is none or no room.
+    mutating func next() -> ClaimedDelivery? {
+        guard inFlight < route.concurrency, let delivery = buffer.popFirst() else { return nil }
+        inFlight += 1
+        return delivery
+    }
+
+    mutating func ended(now: ContinuousClock.Instant) {
+        inFlight -= 1
+        completed += 1
+        let window = (now - measuredAt).seconds
+        if window >= 0.02 {
+            let weight = min(1, window / 0.1)
+            rate += (Double(completed) / window - rate) * weight
+            completed = 0
+            measuredAt = now
+        }
+    }
+
+    /// Empties the buffer: of what was claimed, all that was not sent.
+    mutating func dropBuffer() -> [ClaimedDelivery] {
+        var dropped: [ClaimedDelivery] = []
+        while let delivery = buffer.popFirst() { dropped.append(delivery) }
+        return dropped
+    }
+
+    /// A new session: the locks of the old one are gone, and so is what its floor was proven by.
+    mutating func sessionBegan() {
+        polling = .due
+        wantsSleep = false
+        holdsLockAwake = false
+        floor = 0
+    }
+}
+
+/// A first-in first-out queue that does not move its elements for each one it hands out.
+struct Buffer: Sendable {
+    private var elements: [ClaimedDelivery] = []
+    private var head = 0
+
+    var count: Int { elements.count - head }
+    var isEmpty: Bool { head == elements.count }
+
+    mutating func append(_ delivery: ClaimedDelivery) {
+        elements.append(delivery)
+    }
+
+    mutating func popFirst() -> ClaimedDelivery? {
+        guard head < elements.count else { return nil }
+        let first = elements[head]
+        head += 1
+        if head == elements.count || head > 1024 {
+            elements.removeFirst(head)
+            head = 0
+        }
+        return first
+    }
+}

@@ -1,0 +1,63 @@
+package import Telemetry
+import Expressions
+import Postgres
+import Primitives
+
+/// The worker of `outrider run`: delivers until it is drained.
+///
+///     DeliveryLoop  <-- claims, results -->  Dispatcher  <-- requests, answers -->  HTTPClient
+///     Housekeeper   beat, chores of the leader
+package final class Worker: Sendable {
+    package let health: WorkerHealth
+    private let loop: DeliveryLoop
+    private let dispatcher: Dispatcher
+    private let housekeeper: Housekeeper
+    private let evaluator: Evaluator
+    private let log: Log
+
+    package init(_ configuration: WorkerConfiguration, log: Log, metrics: WorkerMetrics) {
+        let health = WorkerHealth()
+        let wakeup = Wakeup()
+        let evaluator = Evaluator(executable: configuration.executable, environment: configuration.exposed)
+        let dispatcher = Dispatcher(wakeup: wakeup, evaluator: evaluator, log: log, metrics: metrics)
+        let loop = DeliveryLoop(
+            configuration: configuration, dispatcher: dispatcher, health: health, log: log, metrics: metrics, wakeup: wakeup)
+        self.health = health
+        self.loop = loop
+        self.dispatcher = dispatcher
+        self.evaluator = evaluator
+        self.log = log
+        housekeeper = Housekeeper(
+            configuration: configuration, loop: loop, dispatcher: dispatcher, health: health, log: log, metrics: metrics,
+            wakeup: Wakeup())
+    }
+
+    /// Returns when drained.
+    ///
+    /// - Throws: when it cannot begin at all: a wrong password, an unknown database, a standby, a pooler.
+    package func run() async throws {
+        let loop = loop
+        let housekeeper = housekeeper
+        let deliveries = DedicatedThread(name: "outrider-loop") { try loop.run() }
+        let chores = DedicatedThread(name: "outrider-house") { housekeeper.run() }
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await deliveries.join())
+        } catch {
+            result = .failure(error)
+        }
+        housekeeper.stop()
+        try await chores.join()
+        dispatcher.close()
+        evaluator.close()
+        try result.get()
+        log.info("worker.stopped")
+    }
+
+    /// Claims nothing more, lets what is in flight end within the grace period, records it; then `run` returns.
+    package func drain() {
+        health.update { $0.isDraining = true }
+        log.info("worker.draining", ["in_flight": dispatcher.inFlight])
+        loop.drain()
+    }
+}

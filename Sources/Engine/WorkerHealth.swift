@@ -1,0 +1,26 @@
+import Primitives
+internal import Synchronization
+
+/// What probes and operators ask a worker.
+package final class WorkerHealth: Sendable {
+    package struct Report: Sendable {
+        /// Why the worker does not work at all at the moment, nil while it does.
+        package var obstacle: String? = "starting"
+        /// Subscriptions that it should serve and cannot, with the reason.
+        package var lacking: [String] = []
+        package var isDraining = false
+        package var isHousekeeper = false
+
+        package var isReady: Bool { obstacle == nil && !isDraining }
+    }
+
+    private let report = Mutex(Report())
+
+    package init() {}
+
+    package var current: Report { report.withLock { $0 } }
+
+    func update(_ change: (inout Report) -> Void) {
+        report.withLock { change(&$0) }
+    }
+}

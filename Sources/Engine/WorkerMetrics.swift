@@ -1,0 +1,41 @@
+package import Telemetry
+
+/// What a worker counts, with the names that dashboards and alerts know.
+package struct WorkerMetrics: Sendable {
+    package let registry: Metrics
+    let deliveries: Family<Counter>
+    let handlerDuration: Family<Histogram>
+    let inFlight: Family<Gauge>
+    let claimDuration: Family<Histogram>
+    let exchanges: Family<Counter>
+    let rescued: Family<Counter>
+    let databaseUp: Family<Gauge>
+    let leader: Family<Gauge>
+    let deliveryLag: Family<Histogram>
+
+    package init(registry: Metrics = Metrics()) {
+        self.registry = registry
+        deliveries = registry.counter(
+            "outrider_deliveries_total",
+            help: "Tries that ended, by what they came to: succeeded, failed (tried again), dead, dropped, expired, filtered, late.",
+            labels: ["subscription", "outcome"])
+        handlerDuration = registry.histogram(
+            "outrider_handler_duration_seconds", help: "From sending a request to its answer, in seconds.",
+            labels: ["subscription"], buckets: Histogram.latencies)
+        deliveryLag = registry.histogram(
+            "outrider_delivery_lag_seconds",
+            help: "From publishing to the end of a successful first try, by this machine's clock, in seconds.",
+            labels: ["subscription"], buckets: Histogram.latencies)
+        inFlight = registry.gauge(
+            "outrider_in_flight", help: "Requests that handlers are working on now.", labels: ["subscription"])
+        claimDuration = registry.histogram(
+            "outrider_claim_duration_seconds", help: "One exchange with the queue: results in, deliveries out, in seconds.",
+            labels: [], buckets: Histogram.latencies)
+        exchanges = registry.counter(
+            "outrider_claimed_total", help: "Deliveries claimed from the queue.", labels: ["subscription"])
+        rescued = registry.counter(
+            "outrider_rescued_total", help: "Deliveries taken over from workers that were lost.", labels: [])
+        databaseUp = registry.gauge("outrider_database_up", help: "1 while the worker's session stands.", labels: [])
+        leader = registry.gauge("outrider_housekeeper", help: "1 while this worker keeps house.", labels: [])
+    }
+}

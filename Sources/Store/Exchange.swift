@@ -1,0 +1,320 @@
+package import Postgres
+package import Primitives
+
+/// One round trip of a worker with its queue: what is finished goes in, what is to be sent comes out, in one transaction.
+///
+/// Acknowledging and claiming share a commit, so that a busy worker writes one for some hundred messages.
+package struct Exchange {
+    package var finished: [FinishedTry] = []
+    package var requests: [ClaimRequest] = []
+    /// Subscriptions whose sleep lock to give back, and to try for, before the claim.
+    package var wake: [Int32] = []
+    package var sleep: [Int32] = []
+    /// Subscriptions that have more than this worker can take: calls the others.
+    package var help: [Int32] = []
+    /// Whether to read the horizon of transactions, for the floor.
+    package var readsHorizon = false
+
+    package init() {}
+
+    package struct Outcome: Sendable {
+        package var claimed: [ClaimedDelivery] = []
+        package var horizon: Horizon?
+        package var sleepAttempts: [SleepAttempt] = []
+        /// Results that came too late: the delivery was somebody else's by then, or nobody's.
+        package var late = 0
+    }
+
+    /// What the floor is computed from; see `Floor`.
+    package struct Horizon: Sendable, Hashable {
+        /// Every transaction below it has ended.
+        package var oldestRunning: UInt64
+        /// Every transaction that has begun to write is below it.
+        package var next: UInt64
+        /// The newest id that was drawn.
+        package var newestID: Int64
+
+        package init(oldestRunning: UInt64, next: UInt64, newestID: Int64) {
+            self.oldestRunning = oldestRunning
+            self.next = next
+            self.newestID = newestID
+        }
+    }
+
+    package struct SleepAttempt: Sendable {
+        package let subscription: Int32
+        package let isHeld: Bool
+        /// Another worker sleeps on it: publishers notify that one.
+        package let isHeldByOther: Bool
+    }
+
+    /// - Parameters:
+    ///   - token: the worker's, which claims are made for.
+    ///   - worker: the name that recorded tries carry.
+    package func run(on connection: Connection, token: UUID, worker: String) throws -> Outcome {
+        var statements: [SQL] = []
+        var readers: [(Rows, inout Outcome) throws -> Void] = []
+        func add(_ statement: SQL, _ read: @escaping (Rows, inout Outcome) throws -> Void = { _, _ in }) {
+            statements.append(statement)
+            readers.append(read)
+        }
+        if finished.isEmpty {
+            // A claim that a crash forgets is simply not made; an acknowledgement that it forgets is a message sent twice.
+            add("select set_config('synchronous_commit', 'off', true)")
+        }
+        addFinished(worker: worker, add)
+        if readsHorizon { addHorizon(add) }
+        if !wake.isEmpty {
+            add("select pg_advisory_unlock(\(AdvisoryLock.sleep), s) from unnest(\(wake)) s")
+        }
+        if !help.isEmpty {
+            add("select pg_notify('outrider_wake', 'help:' || s) from unnest(\(help)) s")
+        }
+        if !sleep.isEmpty {
+            add(Self.sleepStatement(sleep)) { rows, outcome in
+                outcome.sleepAttempts = try rows.map { row in
+                    SleepAttempt(
+                        subscription: try row.decode(0, as: Int32.self), isHeld: try row.decode(1, as: Bool.self),
+                        isHeldByOther: try row.decode(2, as: Bool.self))
+                }
+            }
+        }
+        for removes in [false, true] {
+            let requests = requests.filter { $0.removes == removes }
+            guard !requests.isEmpty else { continue }
+            add(removes ? Self.removalStatement(requests, token) : Self.claimStatement(requests, token)) { rows, outcome in
+                for row in rows {
+                    outcome.claimed.append(try ClaimedDelivery(row, owner: removes ? nil : token))
+                }
+            }
+        }
+        var outcome = Outcome()
+        for (rows, read) in zip(try connection.pipeline(statements), readers) {
+            try read(rows, &outcome)
+        }
+        return outcome
+    }
+
+    // MARK: - What is finished
+
+    private typealias Add = (SQL, @escaping (Rows, inout Outcome) throws -> Void) -> Void
+
+    private func addFinished(worker: String, _ add: Add) {
+        // Results may carry the token of a session that was lost meanwhile: it still counts while nobody took over.
+        let owners = Set(finished.compactMap(\.delivery.owner))
+        for owner in owners {
+            var plain: [FinishedTry] = []
+            var eventful: [FinishedTry] = []
+            for result in finished where result.delivery.owner == owner {
+                if case .done = result.ending, !result.isRecorded { plain.append(result) } else { eventful.append(result) }
+            }
+            if !plain.isEmpty { addAcknowledgement(plain, owner, worker, add) }
+            if !eventful.isEmpty { addEventful(eventful, owner, worker, add) }
+        }
+        let removed = finished.filter { $0.delivery.owner == nil && $0.isRecorded }
+        if !removed.isEmpty {
+            let batch = TryBatch(removed)
+            add(
+                """
+                insert into outrider.delivery_attempt
+                    (message_id, subscription_id, attempt, at, outcome, status, duration, error, worker)
+                select t.message, t.subscription, t.attempt, clock_timestamp() - t.took, t.outcome, t.status, t.took, t.error,
+                    \(worker)
+                from \(batch.rows)
+                """
+            ) { _, _ in }
+        }
+    }
+
+    /// The path of nearly all: a success that leaves no trace but its absence.
+    private func addAcknowledgement(_ tries: [FinishedTry], _ owner: UUID, _ worker: String, _ add: Add) {
+        let subscriptions = tries.map(\.delivery.subscription)
+        let ids = tries.map(\.delivery.id)
+        let messages = tries.map(\.delivery.messageID)
+        let attempts = tries.map { Int32($0.attempt) }
+        add(
+            """
+            with done as (
+                delete from outrider.delivery d
+                using unnest(\(subscriptions), \(ids)) t (subscription, id)
+                where d.subscription_id = t.subscription and d.id = t.id and d.owner = \(owner)
+                returning d.id
+            )
+            insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
+            select t.message, t.subscription, t.attempt, clock_timestamp(), 'late',
+                'succeeded after the delivery had been taken over', \(worker)
+            from unnest(\(subscriptions), \(ids), \(messages), \(attempts)) t (subscription, id, message, attempt)
+            where (select count(*) from done) < \(Int64(tries.count)) and not exists (select from done where done.id = t.id)
+            """
+        ) { rows, outcome in outcome.late += rows.affected }
+    }
+
+    private func addEventful(_ tries: [FinishedTry], _ owner: UUID, _ worker: String, _ add: Add) {
+        let batch = TryBatch(tries)
+        // First the trace, so that a dead letter that the next statement writes finds all errors, this one included.
+        add(
+            """
+            insert into outrider.delivery_attempt
+                (message_id, subscription_id, attempt, at, outcome, status, duration, error, worker)
+            select t.message, t.subscription, t.attempt, clock_timestamp() - t.took,
+                case when d.id is null then 'late' else t.outcome end, t.status, t.took, t.error, \(worker)
+            from \(batch.rows)
+            left join outrider.delivery d
+                on d.subscription_id = t.subscription and d.id = t.id and d.owner = \(owner)
+            where t.recorded or d.id is null
+            """
+        ) { _, _ in }
+        add(
+            """
+            with ended as (
+                delete from outrider.delivery d using \(batch.rows)
+                where d.subscription_id = t.subscription and d.id = t.id and d.owner = \(owner)
+                returning d.subscription_id, d.message_id, d.replay,
+                    coalesce(d.first_tried_at, clock_timestamp() - t.took) as first_tried_at,
+                    t.delay, t.attempts, t.reason, t.error
+            ), again as (
+                insert into outrider.scheduled
+                    (due_at, subscription_id, attempts, replay, message_id, first_tried_at)
+                select clock_timestamp() + e.delay, e.subscription_id, e.attempts, e.replay, e.message_id, e.first_tried_at
+                from ended e where e.delay is not null
+            )
+            select count(outrider.bury(e.subscription_id, e.message_id, e.attempts, e.first_tried_at, e.reason, e.error))
+                    filter (where e.reason is not null),
+                count(*)
+            from ended e
+            """
+        ) { rows, outcome in
+            outcome.late += tries.count - Int(try rows[0].decode(1, as: Int64.self))
+        }
+    }
+
+    // MARK: - What is to be sent
+
+    private func addHorizon(_ add: Add) {
+        // The id that one round reads was drawn before the next round's snapshot: `Floor` pairs them so.
+        add(
+            """
+            select pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, q.last_value
+            from pg_current_snapshot() s, outrider.delivery_id q
+            """
+        ) { rows, outcome in
+            outcome.horizon = Horizon(
+                oldestRunning: UInt64(try rows[0].decode(0, as: Int64.self)),
+                next: UInt64(try rows[0].decode(1, as: Int64.self)), newestID: try rows[0].decode(2, as: Int64.self))
+        }
+    }
+
+    private static func sleepStatement(_ subscriptions: [Int32]) -> SQL {
+        """
+        select t.s, t.held, not t.held and exists (
+            select from pg_locks l
+            where l.locktype = 'advisory' and l.classid = \(AdvisoryLock.sleep)::int8::oid and l.objid = t.s::int8::oid
+                and l.mode = 'ExclusiveLock' and l.granted
+                and l.database = (select d.oid from pg_database d where d.datname = current_database()))
+        from (select s, pg_try_advisory_lock(\(AdvisoryLock.sleep), s) as held from unnest(\(subscriptions)) s offset 0) t
+        """
+    }
+
+    /// The rows are found and locked in an array first, which the planner evaluates once. Only a worker that is still
+    /// registered claims: one that was given up for dead finds nothing.
+    private static func claimable(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
+        """
+        array(
+            select q.ctid
+            from unnest(\(requests.map(\.subscription)), \(requests.map { Int64($0.count) }), \(requests.map(\.floor)))
+                w (subscription, count, floor)
+            join outrider.subscription s on s.id = w.subscription and s.paused_at is null
+            cross join lateral (
+                select d.ctid from outrider.delivery d
+                where d.subscription_id = w.subscription and d.id > w.floor and d.owner is null
+                order by d.id limit w.count
+                for update skip locked
+            ) q
+            where exists (select from outrider.worker me where me.token = \(token))
+        )
+        """
+    }
+
+    private static let columns = """
+        c.id, c.subscription_id, c.message_id, c.attempts, c.replay,
+            (extract(epoch from clock_timestamp() - c.first_tried_at) * 1000000)::bigint,
+            m.topic, m.key, m.payload::text, m.headers::text, m.published_at, m.expires_at <= clock_timestamp()
+        from c
+        left join outrider.outbox m on m.id = c.message_id
+        order by c.id
+        """
+
+    private static func claimStatement(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
+        """
+        with c as (
+            update outrider.delivery set owner = \(token)
+            where ctid = any (\(claimable(requests, token)))
+            returning id, subscription_id, message_id, attempts, replay, first_tried_at
+        )
+        select \(unsafeSQL: columns)
+        """
+    }
+
+    /// At most once: the row is gone before the message is sent.
+    private static func removalStatement(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
+        """
+        with c as (
+            delete from outrider.delivery
+            where ctid = any (\(claimable(requests, token)))
+            returning id, subscription_id, message_id, attempts, replay, first_tried_at
+        )
+        select \(unsafeSQL: columns)
+        """
+    }
+}
+
+/// Many finished tries as the arrays of one `unnest`, named `t`.
+private struct TryBatch {
+    private let tries: [FinishedTry]
+
+    init(_ tries: [FinishedTry]) {
+        self.tries = tries
+    }
+
+    var rows: SQL {
+        """
+        unnest(
+            \(tries.map(\.delivery.subscription)), \(tries.map(\.delivery.id)), \(tries.map(\.delivery.messageID)),
+            \(tries.map { Int32($0.attempt) }), \(tries.map(\.outcome)), \(tries.map { $0.status.map(Int32.init) }),
+            \(tries.map(\.duration)), \(tries.map(\.error)), \(tries.map(\.isRecorded)), \(tries.map(\.delay)),
+            \(tries.map(\.attemptsAfter)), \(tries.map(\.reason))
+        ) t (subscription, id, message, attempt, outcome, status, took, error, recorded, delay, attempts, reason)
+        """
+    }
+}
+
+extension FinishedTry {
+    fileprivate var delay: Duration? {
+        if case .again(let after, _) = ending { after } else { nil }
+    }
+
+    fileprivate var attemptsAfter: Int32 {
+        if case .again(_, let attempts) = ending { Int32(attempts) } else { Int32(attempt) }
+    }
+
+    fileprivate var reason: String? {
+        if case .dead(let reason) = ending { reason } else { nil }
+    }
+}
+
+extension ClaimedDelivery {
+    fileprivate init(_ row: Row, owner: UUID?) throws {
+        let topic = try row.decode(6, as: String?.self)
+        self.init(
+            id: try row.decode(0, as: Int64.self), subscription: try row.decode(1, as: Int32.self), owner: owner,
+            attempts: Int(try row.decode(3, as: Int32.self)), isReplay: try row.decode(4, as: Bool.self),
+            elapsed: try row.decode(5, as: Int64?.self).map { .microseconds($0) },
+            message: try topic.map { topic in
+                Message(
+                    topic: topic, key: try row.decode(7, as: String?.self), payload: row.bytes(8) ?? [],
+                    headers: row.bytes(9), publishedAt: try row.decode(10, as: Timestamp.self),
+                    isExpired: try row.decode(11, as: Bool?.self) ?? false)
+            },
+            messageID: try row.decode(2, as: UUID.self))
+    }
+}
