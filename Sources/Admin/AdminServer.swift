@@ -1,8 +1,8 @@
 package import Engine
-package import HTTPServer
-package import Postgres
+import HTTPServer
+import Postgres
 package import Primitives
-package import Telemetry
+import Telemetry
 
 /// The sidecar's own HTTP: health for probes, metrics for Prometheus.
 ///

@@ -1,7 +1,7 @@
 import Postgres
 import Store
 import Synchronization
-package import Telemetry
+import Telemetry
 
 /// Depth and age of the queues as gauges. Counting a long queue costs the database something, so a reading is kept for five
 /// seconds, or twenty times as long as it took.

@@ -34,7 +34,7 @@ final class EvaluationThread: Sendable {
     private let environment: [UInt8]
     private let timeLimit: Duration
     private let state = Mutex(State())
-    private let wake: Semaphore = Semaphore()
+    private let wake: ThreadSignal = ThreadSignal()
     /// 0 while there is none.
     let processID = Atomic<Int32>(0)
 

@@ -26,7 +26,6 @@ package struct ExpressionWorker {
         _ = outrider_die_with_parent()
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
-        jv_nomem_handler({ _ in _exit(ExpressionWorker.memoryExitCode) }, nil)
         var worker = ExpressionWorker()
         worker.run()
         exit(0)

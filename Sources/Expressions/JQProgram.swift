@@ -16,6 +16,8 @@ final class JQProgram {
     /// - Parameter environment: a JSON object, bound to `$env`.
     init(_ text: String, environment: [UInt8]) throws(CompileError) {
         guard let state = jq_init() else { throw CompileError(message: "libjq cannot be started") }
+        // At once, and for each state: libjq 1.6 leaves the handler of a new one to chance.
+        jq_set_nomem_handler(state, { _ in _exit(ExpressionWorker.memoryExitCode) }, nil)
         let messages = Messages()
         jq_set_error_cb(
             state, { data, message in Unmanaged<Messages>.fromOpaque(data!).takeUnretainedValue().add(message) },

@@ -52,7 +52,7 @@ package struct PlainPath: Sendable, Hashable {
 extension PlainPath.Segment: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .member(let name): JSON.string(name).text
+        case .member(let name): "string \(JSON.string(name).text)"
         case .index: "number"
         }
     }

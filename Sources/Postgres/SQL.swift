@@ -34,6 +34,10 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
             segments.append(.parameter(Parameter(value)))
         }
 
+        package mutating func appendInterpolation(_ value: (some PostgresEncodable)?) {
+            segments.append(.parameter(Parameter(value)))
+        }
+
         package mutating func appendInterpolation(_ statement: SQL) {
             segments += statement.segments
         }

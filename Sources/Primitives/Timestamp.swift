@@ -1,4 +1,6 @@
-import Glibc
+internal import Glibc
+// With whole-module optimisation `timespec` counts as this module's, as soon as a neighbouring file imports Synchronization.
+internal import SwiftOverlayShims
 
 /// An instant: microseconds since the Unix epoch, UTC, the resolution of PostgreSQL's `timestamptz`.
 package struct Timestamp: Hashable, Sendable {

@@ -1,10 +1,10 @@
 internal import Glibc
 
 /// Lets a thread of our own sleep until there is work. Never waited for on the cooperative pool.
-final class Semaphore: @unchecked Sendable {
+package final class ThreadSignal: @unchecked Sendable {
     private let semaphore: UnsafeMutablePointer<sem_t> = .allocate(capacity: 1)
 
-    init() {
+    package init() {
         sem_init(semaphore, 0, 0)
     }
 
@@ -13,11 +13,11 @@ final class Semaphore: @unchecked Sendable {
         semaphore.deallocate()
     }
 
-    func signal() {
+    package func signal() {
         sem_post(semaphore)
     }
 
-    func wait() {
+    package func wait() {
         while sem_wait(semaphore) != 0 {}
     }
 }
