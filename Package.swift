@@ -99,6 +99,7 @@ let package = Package(
         tests("WorkflowFilesTests", ["WorkflowFiles", "Primitives", "Delivery"]),
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
         tests("HTTPTests", ["HTTPClient", "HTTPServer", "Primitives"]),
+        tests("EngineTests", ["Engine", "Store", "Primitives"]),
         tests("StoreTests", ["Store", "Postgres", "TestSupport", "Primitives"]),
         tests(
             "OutriderTests",

@@ -4,21 +4,16 @@ import Primitives
 import Testing
 
 @Suite struct EvaluatorTests {
+    /// Patient, so that a busy machine fails no test; those of runaways take one with the default limit of 1 s.
     private let evaluator = Evaluator(
-        executable: OutriderExecutable.path, environment: ["REGION": "eu"], timeLimit: .milliseconds(500))
+        executable: OutriderExecutable.path, environment: ["REGION": "eu"], timeLimit: .seconds(20))
 
     private func value(_ source: String, _ input: JSON = nil) async throws -> JSON {
         try await evaluator.evaluate(try Expression(source), input: input)
     }
 
     private func error(_ source: String, _ input: JSON = nil) async -> ExpressionError? {
-        do {
-            let value = try await value(source, input)
-            Issue.record("\(source) gave \(value)")
-            return nil
-        } catch {
-            return error as? ExpressionError
-        }
+        await #expect(throws: ExpressionError.self) { try await value(source, input) }
     }
 
     @Test(arguments: [
@@ -41,8 +36,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (".a.b + 1", #"{"a":1}"#, #"Cannot index number with "b""#),
-        (".a.b", #"{"a":1}"#, #"Cannot index number with "b""#),
+        (".a.b + 1", #"{"a":1}"#, #"Cannot index number with string "b""#),
+        (".a.b", #"{"a":1}"#, #"Cannot index number with string "b""#),
         (".a[0]", #"{"a":"x"}"#, "Cannot index string with number"),
         (#"error("no stock")"#, "null", "no stock"),
         (#"error({type: "x"})"#, "null", #"{"type":"x"}"#),
@@ -72,8 +67,13 @@ import Testing
     }
 
     @Test func runawayIsStoppedAndTheNextOneRuns() async throws {
-        #expect(await error("last(range(2e9))") == .timeLimit(.milliseconds(500)))
-        #expect(try await value("1 + 1") == 2)
+        let evaluator = Evaluator(executable: OutriderExecutable.path)
+        let runaway = try Expression("last(range(2e9))")
+        let next = try Expression("1 + 1")
+        await #expect(throws: ExpressionError.timeLimit(.seconds(1))) {
+            try await evaluator.evaluate(runaway, input: nil)
+        }
+        #expect(try await evaluator.evaluate(next, input: nil) == 2)
     }
 
     @Test func memoryHogIsStoppedAndTheNextOneRuns() async throws {
@@ -83,6 +83,7 @@ import Testing
     }
 
     @Test func onlyTheCulpritOfABatchFails() async throws {
+        let evaluator = Evaluator(executable: OutriderExecutable.path)
         let good = try Expression(". + 1")
         let bad = try Expression("last(range(2e9))")
         let results = await evaluator.evaluate([
@@ -90,7 +91,7 @@ import Testing
             (try Expression("."), Array("3".utf8)), (good, Array("{".utf8)), (good, Array("4".utf8)),
         ])
         #expect(results.map { try? $0.get().int } == [2, nil, 3, nil, 3, nil, 5])
-        #expect(results[1] == .failure(.timeLimit(.milliseconds(500))))
+        #expect(results[1] == .failure(.timeLimit(.seconds(1))))
     }
 
     @Test func killedProcessIsReplaced() async throws {
@@ -104,18 +105,13 @@ import Testing
 
     @Test func programThatKillsItsProcessFails() async throws {
         // Deeper than libjq can free: it overflows its C stack.
-        let deep = "reduce range(1e6) as $i (1; [.])"
-        switch await error(deep) {
-        case .crashed, .memoryLimit, .timeLimit: break
-        case let other: Issue.record("\(String(describing: other))")
-        }
+        #expect(await error("reduce range(1e6) as $i (1; [.])") == .crashed("was ended by signal 11"))
         #expect(try await value("1 + 1") == 2)
     }
 
-    @Test func manyProgramsRenewTheProcess() async throws {
-        let batch = try (0..<600).map { (try Expression("\($0) + 0"), Array("null".utf8)) }
-        // Compiling takes 20 ms each: a tenth of it shows the same.
-        let results = await evaluator.evaluate(Array(batch.prefix(60)))
+    @Test func manyProgramsRunInOneBatch() async throws {
+        let batch = try (0..<60).map { (try Expression("\($0) + 0"), Array("null".utf8)) }
+        let results = await evaluator.evaluate(batch)
         #expect(results.map { try? $0.get().int } == Array(0..<60))
     }
 
