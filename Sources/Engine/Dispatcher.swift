@@ -31,12 +31,15 @@ final class Dispatcher: Sendable {
 
     private let state = Mutex(State())
     private let client = Mutex<HTTPClient?>(nil)
+    private let limit: Int
     private let wakeup: Wakeup
     private let evaluator: Evaluator
     private let log: Log
     private let metrics: WorkerMetrics
 
-    init(wakeup: Wakeup, evaluator: Evaluator, log: Log, metrics: WorkerMetrics) {
+    /// - Parameter limit: requests in flight over all lanes.
+    init(limit: Int, wakeup: Wakeup, evaluator: Evaluator, log: Log, metrics: WorkerMetrics) {
+        self.limit = limit
         self.wakeup = wakeup
         self.evaluator = evaluator
         self.log = log
@@ -245,7 +248,7 @@ final class Dispatcher: Sendable {
     ) {
         // A lease that ran out on this side has run out for everybody: what is buffered may be in flight elsewhere.
         guard now < state.leaseEnds || state.lanes[id]!.route.guarantee == .atMostOnce else { return }
-        while let delivery = state.lanes[id]!.next() {
+        while state.sent.count < limit, let delivery = state.lanes[id]!.next() {
             guard let message = delivery.message else {
                 end(ended(delivery, "failed", .dead(reason: "message-missing"), error: "the log holds no such message", isRecorded: true), id, &state, now)
                 continue
@@ -279,7 +282,9 @@ final class Dispatcher: Sendable {
                 metrics.handlerDuration(lane.route.subscription).observe(exchange.duration)
             }
             var requests: [HTTPRequest] = []
-            for id in touched { pump(id, &state, now, into: &requests) }
+            // When all lanes together were at their limit, the room that was made is for any of them.
+            let wasFull = state.sent.count + exchanges.count >= limit
+            for id in wasFull ? Set(state.lanes.keys) : touched { pump(id, &state, now, into: &requests) }
             return requests
         }
         submit(requests)

@@ -19,7 +19,8 @@ package final class Worker: Sendable {
         let health = WorkerHealth()
         let wakeup = Wakeup()
         let evaluator = Evaluator(executable: configuration.executable, environment: configuration.exposed)
-        let dispatcher = Dispatcher(wakeup: wakeup, evaluator: evaluator, log: log, metrics: metrics)
+        let dispatcher = Dispatcher(
+            limit: configuration.concurrency, wakeup: wakeup, evaluator: evaluator, log: log, metrics: metrics)
         let loop = DeliveryLoop(
             configuration: configuration, dispatcher: dispatcher, health: health, log: log, metrics: metrics, wakeup: wakeup)
         self.health = health

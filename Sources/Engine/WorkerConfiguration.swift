@@ -11,6 +11,8 @@ package struct WorkerConfiguration: Sendable {
     package var definitions: [Definition]
     /// Serve every subscription in the database, not only those that `definitions` declares.
     package var servesAll: Bool
+    /// Requests in flight over all subscriptions. Default 1024.
+    package var concurrency = 1024
     /// How long a worker that is not seen keeps what it claimed. Default 15 s.
     package var lease: Duration = .seconds(15)
     /// How long a drain waits for what is in flight. Default 30 s.

@@ -1,0 +1,76 @@
+import Primitives
+import Store
+
+extension Command {
+    static let subscriptions: [Command] = [
+        Command(
+            name: "subscription list", summary: "lists subscriptions with the depth of their queues",
+            options: Option.database + [.format]
+        ) { arguments in
+            try arguments.noOperands()
+            let rows = try await arguments.withDatabase { try Operations($0).subscriptions() }
+            let listing = Listing(
+                rows: rows, empty: "no subscriptions; outrider apply brings them in",
+                columns: ["name", "topics", "state", "ready", "in_flight", "scheduled", "dead", "oldest_age", "workers"])
+            print(listing.text(try arguments.choice("format", default: .text)), terminator: "")
+            return 0
+        },
+        Command(
+            name: "subscription show", summary: "shows one with its definition", usage: "NAME",
+            options: Option.database + [.format]
+        ) { arguments in
+            let name = try arguments.operand("the subscription's name")
+            let names = try await arguments.withDatabase { try Operations($0).subscriptions().compactMap { $0["name"]?.string } }
+            guard let record = try await arguments.withDatabase({ try Operations($0).subscription(name) }) else {
+                let hint = closest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
+                throw CommandFailure("there is no subscription \(name)\(hint)")
+            }
+            print(Record(value: record).text(try arguments.choice("format", default: .text)), terminator: "")
+            return 0
+        },
+        Command(
+            name: "subscription pause", summary: "stops delivering; messages wait", usage: "NAME", options: Option.database
+        ) { arguments in
+            let name = try arguments.operand("the subscription's name")
+            try await arguments.withDatabase { try Operations($0).pause(name) }
+            print("paused \(name); what is in flight ends as usual")
+            return 0
+        },
+        Command(
+            name: "subscription resume", summary: "delivers again", usage: "NAME", options: Option.database
+        ) { arguments in
+            let name = try arguments.operand("the subscription's name")
+            try await arguments.withDatabase { try Operations($0).resume(name) }
+            print("resumed \(name)")
+            return 0
+        },
+        Command(
+            name: "subscription replay", summary: "sends messages from the log again", usage: "NAME --from TIME [--to TIME]",
+            details: "What is still to be delivered is not sent twice. A worker carries it out, step by step.",
+            options: Option.database + [
+                .value("from", "TIME", "published at or after"), .value("to", "TIME", "published before", fallback: "now"),
+                .value("key", "KEY", "only messages of this key"),
+            ], examples: ["outrider subscription replay order-email --from 2026-11-24T08:00:00Z"]
+        ) { arguments in
+            let name = try arguments.operand("the subscription's name")
+            guard let from = try arguments.time("from") else { throw UsageError("--from is missing: --from 2026-11-24T08:00:00Z") }
+            let (to, key) = (try arguments.time("to") ?? .now(), arguments["key"])
+            let operation = try await arguments.withDatabase { try Operations($0).replay(name, from: from, to: to, key: key) }
+            print("operation \(operation) is queued; a worker carries it out")
+            return 0
+        },
+        Command(
+            name: "subscription operations", summary: "lists replays and redrives with their progress",
+            options: Option.database + [.value("limit", "N", "at most so many", fallback: "20"), .format]
+        ) { arguments in
+            try arguments.noOperands()
+            let limit = try arguments.integer("limit", default: 20, in: 1...10_000)
+            let rows = try await arguments.withDatabase { try Operations($0).operations(limit: limit) }
+            let listing = Listing(
+                rows: rows, empty: "no operations",
+                columns: ["id", "kind", "subscription", "status", "done", "created_at", "finished_at"])
+            print(listing.text(try arguments.choice("format", default: .text)), terminator: "")
+            return 0
+        },
+    ]
+}

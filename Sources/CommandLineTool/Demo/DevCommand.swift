@@ -1,0 +1,64 @@
+import Admin
+import EmbeddedPostgres
+import Engine
+import Glibc
+import Postgres
+import Primitives
+import Store
+import Telemetry
+import WorkflowFiles
+
+extension Command {
+    static let dev = Command(
+        name: "dev", summary: "everything on this machine, with a PostgreSQL of its own; nothing to configure",
+        details: """
+            Starts PostgreSQL from the installed binaries in .outrider/dev, migrates it, applies the workflow folder and
+            runs the worker, with a small demo shop at $env.SHOP_URL to deliver to. Data stays from run to run.
+            Ctrl-C stops everything.
+            """,
+        options: [.value("directory", "FOLDER", "where the database lives", fallback: ".outrider/dev")] + WorkerSettings.options,
+        examples: ["outrider dev", "outrider dev --workflows examples --log-level debug"]
+    ) { arguments in
+        try arguments.noOperands()
+        let settings = WorkerSettings(arguments: arguments)
+        let log = try settings.log()
+        let files = await arguments.loadWorkflows(arguments.workflowPaths)
+        for diagnostic in files.diagnostics { complain("\(diagnostic)") }
+        guard !files.hasErrors else { throw CommandFailure("the workflow files have errors; nothing was started") }
+        let demo = try await DemoEnvironment(folder: arguments["directory"] ?? ".outrider/dev")
+        let configuration = try settings.configuration(
+            databaseURL: demo.url, definitions: files.definitions, exposing: ["SHOP_URL": demo.shopURL])
+        let metrics = WorkerMetrics()
+        let worker = Worker(configuration, log: log, metrics: metrics)
+        let admin = try settings.listen().map {
+            try WorkerSettings.admin(
+                listen: $0, token: settings.adminToken, databaseURL: demo.url, health: worker.health, metrics: metrics)
+        }
+        print(invitation(demo, admin))
+        fflush(nil)  // also into a pipe
+        TerminationSignals.onFirst { worker.drain() }
+        defer { demo.stop() }
+        try await worker.run()
+        await admin?.stop()
+        return 0
+    }
+
+    private static func invitation(_ demo: DemoEnvironment, _ admin: AdminServer?) -> String {
+        let metrics = admin.map { "\n  curl -s http://127.0.0.1:\($0.port)/metrics | grep outrider_" } ?? ""
+        return """
+            Outrider is running. Its database is \(demo.url)
+            The demo shop's handlers are at \(demo.shopURL) (/email, /warehouse, /bills).
+
+            Try in another terminal:
+              psql \(demo.url) -c "insert into outrider.outbox (topic, key, payload)
+                values ('order.created', 'customer-1', '{\\"orderId\\": 1, \\"total\\": 42.50}')"
+              psql \(demo.url) -c "select * from outrider.delivery_attempts order by at desc limit 5"
+              psql \(demo.url) -c "table outrider.queue_depth"
+              export OUTRIDER_DATABASE_URL=\(demo.url)
+              outrider publish order.created '{"orderId": 142, "total": 9}'   (its card is blocked)
+              outrider dead-letters list\(metrics)
+
+            Ctrl-C stops everything.
+            """
+    }
+}

@@ -1,0 +1,109 @@
+import Admin
+import EmbeddedPostgres
+import Engine
+import Glibc
+import Primitives
+import Telemetry
+import WorkflowFiles
+
+/// What `run` and `dev` take from options and environment.
+struct WorkerSettings {
+    enum Serving: String, CaseIterable { case own, all }
+
+    static let options: [Option] = [
+        .workflows,
+        .value(
+            "serve", "own|all", "which subscriptions: those of the own workflow folder, or all in the database",
+            environment: ["OUTRIDER_SERVE"], fallback: "own"),
+        .value(
+            "listen", "ADDRESS", "where health and metrics are served; off for nowhere", environment: ["OUTRIDER_LISTEN"],
+            fallback: "127.0.0.1:7070"),
+        .value("name", "NAME", "the worker's name in views and logs", environment: ["OUTRIDER_NAME"], fallback: "host:pid"),
+        .value(
+            "concurrency", "N", "requests in flight over all subscriptions", environment: ["OUTRIDER_CONCURRENCY"],
+            fallback: "1024"),
+        .value(
+            "lease", "DURATION", "how long a worker that is not seen keeps what it claimed", environment: ["OUTRIDER_LEASE"],
+            fallback: "15s"),
+        .value(
+            "grace", "DURATION", "how long a drain waits for what is in flight", environment: ["OUTRIDER_GRACE"], fallback: "30s"),
+        .value("log", "text|json", "how to log, to standard error", environment: ["OUTRIDER_LOG"], fallback: "text"),
+        .value(
+            "log-level", "LEVEL", "debug, info, warning or error", environment: ["OUTRIDER_LOG_LEVEL"], fallback: "info"),
+        .value(
+            "expose-env", "NAMES", "variables that expressions see as $env, comma separated",
+            environment: ["OUTRIDER_EXPOSE_ENV"]),
+        .value(
+            "secrets-dir", "FOLDER", "files with secrets, beside environment variables", environment: ["OUTRIDER_SECRETS_DIR"]),
+        .value("source", "URI", "CloudEvents' source of every message", environment: ["OUTRIDER_SOURCE"], fallback: "/outrider"),
+    ]
+
+    private enum Level: String, CaseIterable {
+        case debug, info, warning, error
+    }
+
+    let arguments: Arguments
+
+    func log() throws -> Log {
+        let level: Log.Level =
+            switch try arguments.choice("log-level", default: Level.info) {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        return Log(level: level, format: try arguments.choice("log", default: .text))
+    }
+
+    /// Nil for `off`.
+    func listen() throws -> String? {
+        let address = arguments["listen"] ?? "127.0.0.1:7070"
+        if address == "off" { return nil }
+        guard let port = address.split(separator: ":").last.flatMap({ UInt16($0) }), address.contains(":") else {
+            throw UsageError("the listen address is '\(address)'; expected host:port, such as 127.0.0.1:7070, or off (port 0 is any)")
+        }
+        _ = port
+        return address
+    }
+
+    var adminToken: Secret? { arguments.environment["OUTRIDER_ADMIN_TOKEN"].flatMap { $0.isEmpty ? nil : Secret($0) } }
+
+    func configuration(
+        databaseURL: String, definitions: [Definition], exposing: [String: String] = [:]
+    ) throws -> WorkerConfiguration {
+        var environment = arguments.environment
+        if let folder = arguments["secrets-dir"] { environment["OUTRIDER_SECRETS_DIR"] = folder }
+        var configuration = WorkerConfiguration(
+            databaseURL: databaseURL, name: arguments["name"] ?? Self.defaultName, definitions: definitions,
+            servesAll: try arguments.choice("serve", default: Serving.own) == .all,
+            secrets: Secrets(environment: environment) { Files.read($0) }, executable: "/proc/self/exe")
+        configuration.lease = try arguments.duration("lease", default: configuration.lease)
+        configuration.grace = try arguments.duration("grace", default: configuration.grace)
+        guard configuration.lease >= .seconds(2) else { throw UsageError("the lease is \(configuration.lease.text); expected at least 2s") }
+        configuration.concurrency = try arguments.integer("concurrency", default: configuration.concurrency, in: 1...100_000)
+        configuration.source = arguments["source"] ?? configuration.source
+        for name in (arguments["expose-env"] ?? "").split(separator: ",").map({ $0.filter { $0 != " " } }) {
+            // One that is not set is left out: an expression that needs it says so.
+            configuration.exposed[name] = environment[name]
+        }
+        configuration.exposed.merge(exposing) { $1 }
+        return configuration
+    }
+
+    private static var defaultName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        gethostname(&name, name.count - 1)
+        let host = name.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        return "\(host):\(getpid())"
+    }
+
+    static func admin(
+        listen: String, token: Secret?, databaseURL: String, health: WorkerHealth, metrics: WorkerMetrics
+    ) throws -> AdminServer {
+        do {
+            return try AdminServer(listen: listen, token: token, databaseURL: databaseURL, health: health, metrics: metrics)
+        } catch {
+            throw CommandFailure("\(error)")
+        }
+    }
+}
