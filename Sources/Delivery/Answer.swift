@@ -1,5 +1,3 @@
-package import Primitives
-
 /// What a handler answered, reduced to what decides: the table of answers in the handler protocol.
 package struct Answer: Sendable {
     package var status: Int

@@ -1,4 +1,4 @@
-package import Primitives
+import Primitives
 
 /// What happens to a delivery after a try: a pure decision over the attempt, the policy and the outcome.
 package struct DeliveryMachine: Sendable {

@@ -1,4 +1,4 @@
-package import Primitives
+import Primitives
 
 /// How often and how far apart a delivery is tried. A value and pure functions of the attempt: no clock, no randomness of its own.
 package struct RetryPolicy: Sendable, Hashable {
