@@ -8,7 +8,7 @@ package enum CommandLineTool {
 
     /// Runs the command and returns the exit status: 0 done, 1 failed, 2 wrong usage.
     package static func main(_ words: [String], environment: [String: String]) async -> Int32 {
-        TerminationSignals.block()
+        TerminationSignals.ignoreBrokenPipes()
         guard let first = words.first, !["help", "-h", "--help"].contains(first) || words.count > 1 else {
             print(Help.overview(commands), terminator: "")
             return words.isEmpty ? 2 : 0
