@@ -10,14 +10,15 @@ package final class HTTPClient: Sendable {
     private let thread: JoinableThread
 
     /// - Parameters:
-    ///   - idleConnections: how many connections to keep open for later requests; 256 by default.
+    ///   - connections: how many connections, in use or kept alive, it takes until each request that ends has the oldest idle
+    ///     one closed. To be larger than what is ever in flight, else connections are not used again. 2,048 by default.
     ///   - onCompletion: called on the client's thread with all requests that ended in one turn. It must not block: nothing
     ///     is sent or received meanwhile. It may submit further requests.
-    package init(idleConnections: Int = 256, onCompletion: @escaping @Sendable ([HTTPExchange]) -> Void) {
+    package init(connections: Int = 2048, onCompletion: @escaping @Sendable ([HTTPExchange]) -> Void) {
         let inbox = Inbox(onCompletion: onCompletion)
         self.inbox = inbox
         thread = JoinableThread(name: "outrider-http") {
-            TransferLoop(inbox: inbox, idleConnections: idleConnections).run()
+            TransferLoop(inbox: inbox, connections: connections).run()
         }
     }
 

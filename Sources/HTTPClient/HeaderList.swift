@@ -28,7 +28,9 @@ struct HeaderList: ~Copyable {
         for line in lines {
             let start = end
             try append(line, at: &end)
-            if end - start > 13, strncasecmp(text.baseAddress! + start, "content-type:", 13) == 0 { hasContentType = true }
+            if end - start > 13, strncasecmp(text.baseAddress! + start, "content-type:", 13) == 0 {
+                hasContentType = true
+            }
             link(start, &count)
         }
         // "Name:" takes away a header that libcurl would add by itself: waiting for "100 Continue" costs a round trip or a
@@ -104,10 +106,13 @@ struct Refusal: Error {
 /// RFC 9110, section 5.6.2: `token`, the form of header names and methods.
 func isTokenByte(_ byte: UInt8) -> Bool {
     switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"):
         true
-    case UInt8(ascii: "!"), UInt8(ascii: "#")...UInt8(ascii: "'"), UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: "-"),
-        UInt8(ascii: "."), UInt8(ascii: "^"), UInt8(ascii: "_"), UInt8(ascii: "`"), UInt8(ascii: "|"), UInt8(ascii: "~"):
+    case UInt8(ascii: "!"), UInt8(ascii: "#")...UInt8(ascii: "'"), UInt8(ascii: "*"), UInt8(ascii: "+"),
+        UInt8(ascii: "-"),
+        UInt8(ascii: "."), UInt8(ascii: "^"), UInt8(ascii: "_"), UInt8(ascii: "`"), UInt8(ascii: "|"),
+        UInt8(ascii: "~"):
         true
     default: false
     }

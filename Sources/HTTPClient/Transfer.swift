@@ -166,7 +166,8 @@ final class Transfer {
         if code == CURLE_OK {
             var status = 0
             outrider_getinfo_long(easy, CURLINFO_RESPONSE_CODE, &status)
-            let response = HTTPResponse(status: status, headers: HTTPResponse.Headers(fields: keptHeaders()), body: received)
+            let response = HTTPResponse(
+                status: status, headers: HTTPResponse.Headers(fields: keptHeaders()), body: received)
             received = []
             return HTTPExchange(id: id, result: .success(response), duration: now - started)
         }

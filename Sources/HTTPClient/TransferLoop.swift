@@ -9,6 +9,8 @@ final class TransferLoop {
     private let epoll: Int32
     /// When libcurl wants to be called without an event.
     private var alarm: ContinuousClock.Instant?
+    /// The sockets that libcurl waits for.
+    private var wanted: Set<Int32> = []
     private var running: [Transfer] = []
     private var idle: [Transfer] = []
     private var ended: [HTTPExchange] = []
@@ -20,7 +22,7 @@ final class TransferLoop {
         precondition(curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK, "libcurl cannot be initialised")
     }()
 
-    init(inbox: Inbox, idleConnections: Int) {
+    init(inbox: Inbox, connections: Int) {
         Self.globalInit
         self.inbox = inbox
         multi = curl_multi_init()!
@@ -29,10 +31,10 @@ final class TransferLoop {
         watch(inbox.wakeUp, EPOLLIN.rawValue, EPOLL_CTL_ADD)
 
         let me = Unmanaged.passUnretained(self).toOpaque()
-        outrider_multi_setopt_long(multi, CURLMOPT_MAXCONNECTS, idleConnections)
+        outrider_multi_setopt_long(multi, CURLMOPT_MAXCONNECTS, connections)
         outrider_multi_setopt_pointer(multi, CURLMOPT_SOCKETDATA, me)
-        outrider_multi_setopt_socket(multi) { _, socket, what, loop, known in
-            Unmanaged<TransferLoop>.fromOpaque(loop!).takeUnretainedValue().want(what, on: socket, known: known != nil)
+        outrider_multi_setopt_socket(multi) { _, socket, what, loop, _ in
+            Unmanaged<TransferLoop>.fromOpaque(loop!).takeUnretainedValue().want(what, on: socket)
             return 0
         }
         outrider_multi_setopt_pointer(multi, CURLMOPT_TIMERDATA, me)
@@ -123,6 +125,10 @@ final class TransferLoop {
     }
 
     private func act(on socket: Int32, _ events: UInt32) {
+        guard wanted.contains(socket) else {
+            watch(socket, 0, EPOLL_CTL_DEL)
+            return
+        }
         var ready: Int32 = 0
         // An error or a hang-up shows when libcurl reads or writes, with its reason.
         let trouble = EPOLLERR.rawValue | EPOLLHUP.rawValue
@@ -171,20 +177,24 @@ final class TransferLoop {
 
     // MARK: - Sockets
 
-    private func want(_ what: Int32, on socket: Int32, known: Bool) {
+    /// A socket that libcurl no longer cares for stays with epoll, as the next request on a connection kept alive wants it
+    /// again; it is taken out when something happens on it, and leaves by itself when it is closed.
+    private func want(_ what: Int32, on socket: Int32) {
         if what == CURL_POLL_REMOVE {
-            watch(socket, 0, EPOLL_CTL_DEL)
+            wanted.remove(socket)
             return
         }
+        wanted.insert(socket)
         var events: UInt32 = 0
         if what & CURL_POLL_IN != 0 { events |= EPOLLIN.rawValue }
         if what & CURL_POLL_OUT != 0 { events |= EPOLLOUT.rawValue }
-        watch(socket, events, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD)
-        if !known { curl_multi_assign(multi, socket, Unmanaged.passUnretained(self).toOpaque()) }
+        // A socket that was closed meanwhile, and whose number has come back, is not known to epoll.
+        if !watch(socket, events, EPOLL_CTL_MOD) { watch(socket, events, EPOLL_CTL_ADD) }
     }
 
-    private func watch(_ descriptor: Int32, _ events: UInt32, _ operation: Int32) {
+    @discardableResult
+    private func watch(_ descriptor: Int32, _ events: UInt32, _ operation: Int32) -> Bool {
         var event = epoll_event(events: events, data: epoll_data_t(fd: descriptor))
-        epoll_ctl(epoll, operation, descriptor, &event)
+        return epoll_ctl(epoll, operation, descriptor, &event) == 0
     }
 }
