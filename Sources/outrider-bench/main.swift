@@ -1,1 +1,85 @@
-// placeholder
+internal import EmbeddedPostgres
+internal import Glibc
+internal import Primitives
+
+// Measures what measures are stated for; see --help.
+
+let words = Array(CommandLine.arguments.dropFirst())
+if words.first == "--client", words.count == 3, let requests = Int(words[2]) {
+    await ThroughputScenarios.runClient(url: words[1], requests: requests)
+    exit(0)
+}
+
+let help = """
+    outrider-bench [SCENARIO…] [--json] [--quick] [--pairs N] [--seconds N]
+
+    Measures outrider beside this program, on a PostgreSQL of its own (fsync on) with its own handler server.
+
+      P1   200,000 messages waiting, one subscription: deliveries/s, also against the HTTP client alone;
+           with P9 (WAL and commits per message) and P11 (memory) of the same runs
+      P3   commit to handler at 100/s
+      P4   2,000/s under a snapshot held open, against without (--seconds each, default 60)
+      P5   1,000,000 waiting against 10,000
+      P10  insert into outrider.outbox against a plain insert, 8 and 64 writers
+      P11  memory and queries per second of an idle worker
+      P12  kill -9 to redelivery by another worker
+      P14  start of the process to first delivery, 15 definitions
+
+      --json     one JSON object a line instead of the table
+      --quick    smaller and fewer runs, to see that it works
+      --pairs    interleaved pairs of a comparison, default 5
+
+    """
+if words.contains("--help") {
+    print(help, terminator: "")
+    exit(0)
+}
+
+let isQuick = words.contains("--quick")
+func option(_ name: String, _ fallback: Int) -> Int {
+    words.firstIndex(of: name).flatMap { words.indices.contains($0 + 1) ? Int(words[$0 + 1]) : nil } ?? fallback
+}
+let pairs = option("--pairs", isQuick ? 1 : 5)
+let seconds = option("--seconds", isQuick ? 10 : 60)
+let known = ["P1", "P3", "P4", "P5", "P10", "P11", "P12", "P14"]
+let chosen = words.filter { $0.hasPrefix("P") }.map { $0 == "P9" ? "P1" : $0 }
+if let unknown = chosen.first(where: { !known.contains($0) }) {
+    writeError("outrider-bench: there is no scenario \(unknown); there are \(known.joined(separator: ", "))\n")
+    exit(2)
+}
+
+func writeError(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = write(STDERR_FILENO, bytes, bytes.count)
+}
+
+do {
+    let stage = try await Stage(folder: Files.makeTemporaryDirectory("outrider-bench"))
+    var missed = 0
+    for scenario in chosen.isEmpty ? known : chosen {
+        let figures: [Figure] =
+            switch scenario {
+            case "P1": try await ThroughputScenarios.drain(stage, pairs: pairs, messages: isQuick ? 50_000 : 200_000)
+            case "P3": try await LatencyScenarios.commitToHandler(stage, seconds: isQuick ? 5 : 30)
+            case "P4": try await LatencyScenarios.oldSnapshot(stage, seconds: seconds)
+            case "P5":
+                try await ThroughputScenarios.backlog(
+                    stage, pairs: isQuick ? 1 : min(pairs, 3), messages: isQuick ? 200_000 : 1_000_000)
+            case "P10": try await PublishScenario.run(stage, pairs: pairs, seconds: isQuick ? 2 : 4)
+            case "P11": try await ThroughputScenarios.idle(stage)
+            case "P12": try await LatencyScenarios.takeOver(stage, rounds: isQuick ? 5 : 30)
+            default: try await LatencyScenarios.start(stage, rounds: isQuick ? 3 : 20)
+            }
+        for figure in figures {
+            print(words.contains("--json") ? figure.json.text : figure.line)
+            if figure.isReached == false { missed += 1 }
+        }
+        fflush(nil)
+    }
+    await stage.stop()
+    if !words.contains("--json") { print(missed == 0 ? "all goals reached" : "\(missed) goals missed") }
+    exit(0)
+} catch {
+    writeError("outrider-bench: \(error)\n")
+    exit(1)
+}

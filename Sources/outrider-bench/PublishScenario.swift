@@ -1,0 +1,64 @@
+import EmbeddedPostgres
+import Postgres
+import Primitives
+
+/// P10: what publishing costs a service, against a plain insert of the same row; with pgbench, in interleaved pairs.
+enum PublishScenario {
+    static func run(_ stage: Stage, pairs: Int, seconds: Int) async throws -> [Figure] {
+        try await stage.forgetMessages()
+        // One subscription matches; nobody sleeps on it, as under load.
+        let worker = try await stage.readyWorker()
+        stage.end(worker)
+        try await stage.session.run {
+            try $0.execute(
+                script: """
+                    drop table if exists plain;
+                    create table plain (id uuid primary key default gen_random_uuid(), topic text not null, key text,
+                        payload jsonb not null, headers jsonb, deliver_at timestamptz, expires_at timestamptz, dedupe_key text,
+                        published_at timestamptz not null default clock_timestamp())
+                    """)
+        }
+        var scripts: [String: String] = [:]
+        for table in ["plain", "outrider.outbox"] {
+            let path = "\(stage.folder)/\(table).sql"
+            Files.write(
+                "insert into \(table) (topic, key, payload) values ('bench.message', 'customer-42', '\(Stage.payload)');\n",
+                to: path)
+            scripts[table] = path
+        }
+        var figures: [Figure] = []
+        for (writers, goal) in [(8, 0.6), (64, 0.45)] {
+            var ratios: [Double] = []
+            var rates: [Double] = []
+            for _ in 0..<pairs {
+                let plain = try await rate(stage, scripts["plain"]!, writers, seconds)
+                let outbox = try await rate(stage, scripts["outrider.outbox"]!, writers, seconds)
+                ratios.append(outbox / plain)
+                rates.append(outbox)
+                try await stage.forgetMessages()
+                try await stage.session.run { try $0.execute(script: "truncate plain") }
+            }
+            figures.append(.plain("P10", "publishes per second, \(writers) writers", rates.median, "/s"))
+            figures.append(
+                .atLeast(
+                    goal, "P10", "against a plain insert, \(writers) writers, median of \(pairs)", ratios.median, ""))
+        }
+        return figures
+    }
+
+    private static func rate(_ stage: Stage, _ script: String, _ writers: Int, _ seconds: Int) async throws -> Double {
+        let output = Files.makeTemporaryDirectory("outrider-bench") + "/pgbench"
+        let pgbench = try ChildProcess(
+            [
+                "\(try EmbeddedPostgres.findBinaries())/pgbench", "-n", "-M", "prepared", "-c", String(writers), "-j",
+                "2", "-T",
+                String(seconds), "-f", script, stage.url,
+            ], output: output)
+        while pgbench.status == nil { try await Task.sleep(for: .milliseconds(20)) }
+        let words = (Files.text(output) ?? "").split(whereSeparator: { $0 == " " || $0 == "\n" })
+        guard let place = words.firstIndex(of: "tps"), let rate = Double(words[place + 2]) else {
+            throw BenchError(description: "pgbench said: \(Files.text(output) ?? "nothing")")
+        }
+        return rate
+    }
+}
