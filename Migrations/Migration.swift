@@ -15,8 +15,10 @@ package struct Migration: Sendable {
     /// All steps in order. The resources' constants are named after the files; a leading digit becomes an underscore.
     package static let all: [Migration] = [
         Migration(1, "outbox", up: PackageResources._01_outbox_up_sql, down: PackageResources._01_outbox_down_sql),
-        Migration(2, "delivery", up: PackageResources._02_delivery_up_sql, down: PackageResources._02_delivery_down_sql),
-        Migration(3, "operators", up: PackageResources._03_operators_up_sql, down: PackageResources._03_operators_down_sql),
+        Migration(
+            2, "delivery", up: PackageResources._02_delivery_up_sql, down: PackageResources._02_delivery_down_sql),
+        Migration(
+            3, "operators", up: PackageResources._03_operators_up_sql, down: PackageResources._03_operators_down_sql),
         Migration(4, "access", up: PackageResources._04_access_up_sql, down: PackageResources._04_access_down_sql),
     ]
 }

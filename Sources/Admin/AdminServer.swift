@@ -48,7 +48,8 @@ package final class AdminServer: Sendable {
                             body: Array(metrics.registry.exposition().utf8)))
                 }
             case (_, "/healthz"), (_, "/readyz"), (_, "/metrics"):
-                responder.respond(.problem(status: 405, title: "Method not allowed", detail: "\(request.path) takes GET."))
+                responder.respond(
+                    .problem(status: 405, title: "Method not allowed", detail: "\(request.path) takes GET."))
             default:
                 responder.respond(
                     .problem(
@@ -74,14 +75,16 @@ package final class AdminServer: Sendable {
         if isLoopback {
             guard let host = request.headers["host"], Self.isLoopback(host) else {
                 return .problem(
-                    status: 403, title: "Forbidden", detail: "The Host header names another machine than this one's loopback.")
+                    status: 403, title: "Forbidden",
+                    detail: "The Host header names another machine than this one's loopback.")
             }
             return nil
         }
         guard !isProbe, let token else { return nil }
         guard let given = request.headers["authorization"], isEqual(given, "Bearer \(token.value)") else {
             return .problem(
-                status: 401, title: "Unauthorized", detail: "Send Authorization: Bearer with the value of OUTRIDER_ADMIN_TOKEN.")
+                status: 401, title: "Unauthorized",
+                detail: "Send Authorization: Bearer with the value of OUTRIDER_ADMIN_TOKEN.")
         }
         return nil
     }

@@ -87,7 +87,8 @@ struct Arguments: Sendable {
     func integer(_ name: String, default fallback: Int, in range: ClosedRange<Int>) throws(UsageError) -> Int {
         guard let text = self[name] else { return fallback }
         guard let number = Int(text), range.contains(number) else {
-            throw UsageError("\(origin(name)) is '\(text)'; expected a number from \(range.lowerBound) to \(range.upperBound)")
+            throw UsageError(
+                "\(origin(name)) is '\(text)'; expected a number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }

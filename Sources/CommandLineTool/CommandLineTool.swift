@@ -4,7 +4,9 @@ import Primitives
 /// The `outrider` command: finds the command that is meant, checks its words, runs it.
 package enum CommandLineTool {
     static let commands: [Command] =
-        [.dev, .demo, .migrate, .check, .apply, .run, .publish] + Command.subscriptions + Command.deadLetters + [.doctor, .version]
+        [.dev, .demo, .migrate, .check, .apply, .run, .publish] + Command.subscriptions + Command.deadLetters + [
+            .doctor, .version,
+        ]
 
     /// Runs the command and returns the exit status: 0 done, 1 failed, 2 wrong usage.
     package static func main(_ words: [String], environment: [String: String]) async -> Int32 {
@@ -25,7 +27,9 @@ package enum CommandLineTool {
             return try await command.run(arguments)
         } catch let error as UsageError {
             complain("outrider \(command.name): \(error)")
-            complain("usage: outrider \(command.name)\(command.usage.isEmpty ? "" : " " + command.usage); see outrider \(command.name) --help")
+            complain(
+                "usage: outrider \(command.name)\(command.usage.isEmpty ? "" : " " + command.usage); see outrider \(command.name) --help"
+            )
             return 2
         } catch {
             complain("outrider \(command.name): \(error)")
@@ -53,7 +57,8 @@ package enum CommandLineTool {
             let names = group.map { String($0.name.dropFirst(words[0].count + 1)) }
             let found = words.dropFirst().first
             let hint = found.flatMap { closest(to: $0, among: names) }.map { "; did you mean \($0)?" } ?? ""
-            complain("outrider \(words[0]): " + (found.map { "unknown command '\($0)'\(hint)" } ?? "a command is missing"))
+            complain(
+                "outrider \(words[0]): " + (found.map { "unknown command '\($0)'\(hint)" } ?? "a command is missing"))
             complain("expected one of: \(names.joined(separator: ", "))")
             return 2
         }

@@ -36,8 +36,10 @@ extension Arguments {
             return CommandFailure(
                 "cannot connect to the database: \(error.message); "
                     + (self["database-url"] == nil
-                        ? "set OUTRIDER_DATABASE_URL or pass --database-url" : "check the URL, the server and the credentials"))
-        case .server(let state) where state == .undefinedTable || state == .invalidSchemaName
+                        ? "set OUTRIDER_DATABASE_URL or pass --database-url"
+                        : "check the URL, the server and the credentials"))
+        case .server(let state)
+        where state == .undefinedTable || state == .invalidSchemaName
             || state.rawValue == "42883":
             return CommandFailure("\(error.message): the schema is missing or old; run `outrider migrate`")
         case .server(let state):

@@ -15,7 +15,8 @@ enum Help {
             """
         for (title, names) in groups {
             text += bold(title) + "\n"
-            for command in commands where names.contains(String(command.name.split(separator: " ")[0])) && !command.isHidden {
+            for command in commands
+            where names.contains(String(command.name.split(separator: " ")[0])) && !command.isHidden {
                 text += row(command.name, command.summary, width: 26)
             }
             text += "\n"

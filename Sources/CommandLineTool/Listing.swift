@@ -25,7 +25,8 @@ struct Listing {
             ([header] + cells).map { $0[column].count }.max() ?? 0
         }
         return ([header] + cells).map { line in
-            let padded = zip(line, widths).map { cell, width in cell + String(repeating: " ", count: width - cell.count) }
+            let padded = zip(line, widths).map { cell, width in cell + String(repeating: " ", count: width - cell.count)
+            }
             var text = padded.joined(separator: "  ")
             while text.last == " " { text.removeLast() }
             return text + "\n"
@@ -37,7 +38,8 @@ struct Listing {
         var text: String
         switch value {
         case .null: text = "-"
-        case .string(let string): text = Timestamp(rfc3339: string).map { String($0.rfc3339.prefix(19)) + "Z" } ?? string
+        case .string(let string):
+            text = Timestamp(rfc3339: string).map { String($0.rfc3339.prefix(19)) + "Z" } ?? string
         case .array(let values): text = values.map { $0.string ?? $0.text }.joined(separator: ", ")
         default: text = value.text
         }
@@ -55,7 +57,8 @@ struct Record {
         let width = members.map(\.name.count).max() ?? 0
         return members.map { name, value in
             let label = name.replacing("_", with: " ")
-            return "\(label)\(String(repeating: " ", count: width - label.count))  \(value.string ?? (value.isNull ? "-" : value.text))\n"
+            return
+                "\(label)\(String(repeating: " ", count: width - label.count))  \(value.string ?? (value.isNull ? "-" : value.text))\n"
         }.joined()
     }
 }

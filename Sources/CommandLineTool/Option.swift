@@ -19,14 +19,16 @@ struct Option: Sendable {
         isRepeatable: Bool = false
     ) -> Option {
         Option(
-            name: name, value: value, summary: summary, environment: environment, fallback: fallback, isRepeatable: isRepeatable)
+            name: name, value: value, summary: summary, environment: environment, fallback: fallback,
+            isRepeatable: isRepeatable)
     }
 
     static let databaseURL = value(
         "database-url", "URL", "the database, as libpq understands it (URL or keywords)",
         environment: ["OUTRIDER_DATABASE_URL", "DATABASE_URL"], fallback: "libpq's PG… variables")
     static let connectTimeout = value(
-        "connect-timeout", "DURATION", "how long to try to connect", environment: ["OUTRIDER_CONNECT_TIMEOUT"], fallback: "5s")
+        "connect-timeout", "DURATION", "how long to try to connect", environment: ["OUTRIDER_CONNECT_TIMEOUT"],
+        fallback: "5s")
     static let format = value("format", "text|json", "how to print", fallback: "text")
     static let database = [databaseURL, connectTimeout]
 }

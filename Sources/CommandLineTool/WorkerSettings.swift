@@ -16,26 +16,34 @@ struct WorkerSettings {
             "serve", "own|all", "which subscriptions: those of the own workflow folder, or all in the database",
             environment: ["OUTRIDER_SERVE"], fallback: "own"),
         .value(
-            "listen", "ADDRESS", "where health and metrics are served; off for nowhere", environment: ["OUTRIDER_LISTEN"],
+            "listen", "ADDRESS", "where health and metrics are served; off for nowhere",
+            environment: ["OUTRIDER_LISTEN"],
             fallback: "127.0.0.1:7070"),
-        .value("name", "NAME", "the worker's name in views and logs", environment: ["OUTRIDER_NAME"], fallback: "host:pid"),
+        .value(
+            "name", "NAME", "the worker's name in views and logs", environment: ["OUTRIDER_NAME"], fallback: "host:pid"),
         .value(
             "concurrency", "N", "requests in flight over all subscriptions", environment: ["OUTRIDER_CONCURRENCY"],
             fallback: "1024"),
         .value(
-            "lease", "DURATION", "how long a worker that is not seen keeps what it claimed", environment: ["OUTRIDER_LEASE"],
+            "lease", "DURATION", "how long a worker that is not seen keeps what it claimed",
+            environment: ["OUTRIDER_LEASE"],
             fallback: "15s"),
         .value(
-            "grace", "DURATION", "how long a drain waits for what is in flight", environment: ["OUTRIDER_GRACE"], fallback: "30s"),
+            "grace", "DURATION", "how long a drain waits for what is in flight", environment: ["OUTRIDER_GRACE"],
+            fallback: "30s"),
         .value("log", "text|json", "how to log, to standard error", environment: ["OUTRIDER_LOG"], fallback: "text"),
         .value(
-            "log-level", "LEVEL", "debug, info, warning or error", environment: ["OUTRIDER_LOG_LEVEL"], fallback: "info"),
+            "log-level", "LEVEL", "debug, info, warning or error", environment: ["OUTRIDER_LOG_LEVEL"], fallback: "info"
+        ),
         .value(
             "expose-env", "NAMES", "variables that expressions see as $env, comma separated",
             environment: ["OUTRIDER_EXPOSE_ENV"]),
         .value(
-            "secrets-dir", "FOLDER", "files with secrets, beside environment variables", environment: ["OUTRIDER_SECRETS_DIR"]),
-        .value("source", "URI", "CloudEvents' source of every message", environment: ["OUTRIDER_SOURCE"], fallback: "/outrider"),
+            "secrets-dir", "FOLDER", "files with secrets, beside environment variables",
+            environment: ["OUTRIDER_SECRETS_DIR"]),
+        .value(
+            "source", "URI", "CloudEvents' source of every message", environment: ["OUTRIDER_SOURCE"],
+            fallback: "/outrider"),
     ]
 
     private enum Level: String, CaseIterable {
@@ -60,7 +68,9 @@ struct WorkerSettings {
         let address = arguments["listen"] ?? "127.0.0.1:7070"
         if address == "off" { return nil }
         guard let port = address.split(separator: ":").last.flatMap({ UInt16($0) }), address.contains(":") else {
-            throw UsageError("the listen address is '\(address)'; expected host:port, such as 127.0.0.1:7070, or off (port 0 is any)")
+            throw UsageError(
+                "the listen address is '\(address)'; expected host:port, such as 127.0.0.1:7070, or off (port 0 is any)"
+            )
         }
         _ = port
         return address
@@ -79,8 +89,11 @@ struct WorkerSettings {
             secrets: Secrets(environment: environment) { Files.read($0) }, executable: "/proc/self/exe")
         configuration.lease = try arguments.duration("lease", default: configuration.lease)
         configuration.grace = try arguments.duration("grace", default: configuration.grace)
-        guard configuration.lease >= .seconds(2) else { throw UsageError("the lease is \(configuration.lease.text); expected at least 2s") }
-        configuration.concurrency = try arguments.integer("concurrency", default: configuration.concurrency, in: 1...100_000)
+        guard configuration.lease >= .seconds(2) else {
+            throw UsageError("the lease is \(configuration.lease.text); expected at least 2s")
+        }
+        configuration.concurrency = try arguments.integer(
+            "concurrency", default: configuration.concurrency, in: 1...100_000)
         configuration.source = arguments["source"] ?? configuration.source
         for name in (arguments["expose-env"] ?? "").split(separator: ",").map({ $0.filter { $0 != " " } }) {
             // One that is not set is left out: an expression that needs it says so.
@@ -101,7 +114,8 @@ struct WorkerSettings {
         listen: String, token: Secret?, databaseURL: String, health: WorkerHealth, metrics: WorkerMetrics
     ) throws -> AdminServer {
         do {
-            return try AdminServer(listen: listen, token: token, databaseURL: databaseURL, health: health, metrics: metrics)
+            return try AdminServer(
+                listen: listen, token: token, databaseURL: databaseURL, health: health, metrics: metrics)
         } catch {
             throw CommandFailure("\(error)")
         }

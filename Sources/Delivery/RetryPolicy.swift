@@ -80,7 +80,8 @@ package enum FailureMatch: Sendable, Hashable {
         case .problemType(let expected):
             guard let problemType else { return false }
             return problemType == expected
-                || problemType.split(whereSeparator: { $0 == "/" || $0 == "#" || $0 == ":" }).last.map(String.init) == expected
+                || problemType.split(whereSeparator: { $0 == "/" || $0 == "#" || $0 == ":" }).last.map(String.init)
+                    == expected
         }
     }
 }

@@ -57,7 +57,8 @@ package final class ChildProcess: Sendable {
         }
         self.life = life
         spawned.wait()
-        id = try (life.started.withLock { $0 } ?? .failure(CannotStart(description: "cannot start \(command[0])"))).get()
+        id = try (life.started.withLock { $0 } ?? .failure(CannotStart(description: "cannot start \(command[0])")))
+            .get()
     }
 
     deinit {

@@ -68,9 +68,12 @@ package final class EmbeddedPostgres: Sendable {
             return lines.first.map(String.init) == String(child.id) && lines.last?.hasPrefix("ready") == true
         }
         if let status = child.status {
-            throw Failure(description: "PostgreSQL ended while starting (\(status)); the end of \(logFile):\n\(logTail)")
+            throw Failure(
+                description: "PostgreSQL ended while starting (\(status)); the end of \(logFile):\n\(logTail)")
         }
-        guard ready else { throw Failure(description: "PostgreSQL did not start within 60 s; the end of \(logFile):\n\(logTail)") }
+        guard ready else {
+            throw Failure(description: "PostgreSQL did not start within 60 s; the end of \(logFile):\n\(logTail)")
+        }
     }
 
     package func stop(_ mode: StopMode = .fast) {
@@ -135,18 +138,21 @@ package final class EmbeddedPostgres: Sendable {
     private static func unprivilegedUser() throws -> String? {
         guard geteuid() == 0 else { return nil }
         for name in ["postgres", "nobody"] where getpwnam(name) != nil { return name }
-        throw Failure(description: "PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
+        throw Failure(
+            description: "PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
     }
 
     package static func findBinaries() throws -> String {
         let root = "/usr/lib/postgresql"
         let versions = Files.names(in: root).compactMap(Int.init).sorted(by: >).map { "\(root)/\($0)/bin" }
         let path = currentEnvironment()["PATH"]?.split(separator: ":").map(String.init) ?? []
-        for folder in versions + path where Files.isExecutable("\(folder)/initdb") && Files.isExecutable("\(folder)/postgres") {
+        for folder in versions + path
+        where Files.isExecutable("\(folder)/initdb") && Files.isExecutable("\(folder)/postgres") {
             return folder
         }
         throw Failure(
-            description: "PostgreSQL's server is not installed (looked in \(root) and PATH): apt-get install postgresql")
+            description: "PostgreSQL's server is not installed (looked in \(root) and PATH): apt-get install postgresql"
+        )
     }
 
     private static func freePort() throws -> Int {
@@ -157,9 +163,13 @@ package final class EmbeddedPostgres: Sendable {
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let bound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) == 0 && getsockname(listener, $0, &size) == 0 }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, size) == 0 && getsockname(listener, $0, &size) == 0
+            }
         }
-        guard bound else { throw Failure(description: "no free port on 127.0.0.1: \(String(cString: strerror(errno)))") }
+        guard bound else {
+            throw Failure(description: "no free port on 127.0.0.1: \(String(cString: strerror(errno)))")
+        }
         return Int(UInt16(bigEndian: address.sin_port))
     }
 }

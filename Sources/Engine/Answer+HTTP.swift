@@ -13,7 +13,9 @@ extension TryOutcome {
             switch failure.kind {
             case .notStarted, .cancelled(sent: false): self = .failed(error, happened: .no, retryAfter: nil)
             case .unknown, .cancelled(sent: true): self = .failed(error, happened: .unknown, retryAfter: nil)
-            case .tooLarge: self = .refused(TryError(type: DeliveryMachine.Reason.outputTooLarge.rawValue, message: failure.message))
+            case .tooLarge:
+                self = .refused(
+                    TryError(type: DeliveryMachine.Reason.outputTooLarge.rawValue, message: failure.message))
             }
         }
     }
@@ -30,7 +32,8 @@ extension Answer {
         }
         self.init(
             status: response.status, result: response.headers["outrider-result"]?.lowercased(),
-            retryAfter: response.headers["retry-after"].flatMap { Duration(retryAfter: $0, now: now) }, problem: problem)
+            retryAfter: response.headers["retry-after"].flatMap { Duration(retryAfter: $0, now: now) }, problem: problem
+        )
     }
 }
 
@@ -52,7 +55,9 @@ extension Timestamp {
     init?(httpDate text: String) {
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
         let parts = text.split(separator: " ")
-        guard parts.count == 6, parts[5] == "GMT", let month = months.firstIndex(of: String(parts[2])) else { return nil }
+        guard parts.count == 6, parts[5] == "GMT", let month = months.firstIndex(of: String(parts[2])) else {
+            return nil
+        }
         let monthNumber = month < 9 ? "0\(month + 1)" : "\(month + 1)"
         self.init(rfc3339: "\(parts[3])-\(monthNumber)-\(parts[1])T\(parts[4])Z")
     }

@@ -2,9 +2,9 @@ import Expressions
 import Postgres
 import Primitives
 import Store
-import WorkflowFiles
 import Synchronization
 import Telemetry
+import WorkflowFiles
 
 /// A worker's session with the database, on a thread of its own: its identity, its notifications, its claims and its
 /// acknowledgements all live and die with this one connection.
@@ -36,7 +36,8 @@ final class DeliveryLoop: Sendable {
     private let control = Mutex(Control())
 
     init(
-        configuration: WorkerConfiguration, dispatcher: Dispatcher, health: WorkerHealth, log: Log, metrics: WorkerMetrics,
+        configuration: WorkerConfiguration, dispatcher: Dispatcher, health: WorkerHealth, log: Log,
+        metrics: WorkerMetrics,
         wakeup: Wakeup
     ) {
         self.configuration = configuration
@@ -240,7 +241,8 @@ final class DeliveryLoop: Sendable {
     // MARK: - Definitions
 
     private func apply(_ connection: Connection) throws {
-        let applied = try DefinitionStore(connection).apply(configuration.definitions, by: configuration.name, restores: false)
+        let applied = try DefinitionStore(connection).apply(
+            configuration.definitions, by: configuration.name, restores: false)
         for definition in applied {
             switch definition.change {
             case .created, .changed, .removed:

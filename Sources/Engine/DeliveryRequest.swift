@@ -6,7 +6,9 @@ import WorkflowFiles
 /// Makes the HTTP request of one try: CloudEvents 1.0 in binary mode (CloudEvents HTTP protocol binding, section 3.1) and
 /// Outrider's own headers.
 enum DeliveryRequest {
-    static func make(id: UInt64, _ delivery: ClaimedDelivery, _ message: ClaimedDelivery.Message, _ route: Route) -> HTTPRequest {
+    static func make(id: UInt64, _ delivery: ClaimedDelivery, _ message: ClaimedDelivery.Message, _ route: Route)
+        -> HTTPRequest
+    {
         let messageID = delivery.messageID.description
         var headers = route.headers
         headers.reserveCapacity(headers.count + 12)
@@ -24,7 +26,8 @@ enum DeliveryRequest {
             headers += signer.headers(id: messageID, at: .now(), body: message.payload)
         }
         return HTTPRequest(
-            id: id, method: route.method, url: route.url, headers: headers, body: message.payload, timeout: route.timeout,
+            id: id, method: route.method, url: route.url, headers: headers, body: message.payload,
+            timeout: route.timeout,
             tls: route.tls, freshConnection: route.guarantee == .atMostOnce)
     }
 
@@ -46,7 +49,8 @@ enum DeliveryRequest {
 
     private static func isReserved(_ name: String) -> Bool {
         switch name {
-        case "host", "content-length", "content-type", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer",
+        case "host", "content-length", "content-type", "transfer-encoding", "connection", "expect", "upgrade", "te",
+            "trailer",
             "authorization", "idempotency-key", "user-agent":
             true
         default: name.hasPrefix("ce-") || name.hasPrefix("outrider-") || name.hasPrefix("webhook-")
@@ -91,8 +95,10 @@ struct TraceParent: Sendable {
 
     init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 4, parts[0] == "00", parts[1].utf8.count == 32, parts[2].utf8.count == 16, parts[3].utf8.count == 2,
-            parts[1...].allSatisfy({ $0.utf8.allSatisfy { hexDigit($0) != nil } }), parts[1].contains(where: { $0 != "0" })
+        guard parts.count == 4, parts[0] == "00", parts[1].utf8.count == 32, parts[2].utf8.count == 16,
+            parts[3].utf8.count == 2,
+            parts[1...].allSatisfy({ $0.utf8.allSatisfy { hexDigit($0) != nil } }),
+            parts[1].contains(where: { $0 != "0" })
         else { return nil }
         trace = parts[1]
         flags = parts[3]

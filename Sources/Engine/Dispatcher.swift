@@ -4,9 +4,9 @@ import HTTPClient
 import Postgres
 import Primitives
 import Store
-import WorkflowFiles
 import Synchronization
 import Telemetry
+import WorkflowFiles
 
 /// Sends what was claimed and collects what came of it. Holds the lanes; called from the delivery loop, from the HTTP client's
 /// thread and from filter tasks, each for a short moment.
@@ -55,7 +55,8 @@ final class Dispatcher: Sendable {
         state.withLock { state in
             var lanes: [Int32: Lane] = [:]
             for (id, route, isPaused) in routes {
-                lanes[id] = state.lanes.removeValue(forKey: id)?.redefined(route: route, isPaused: isPaused)
+                lanes[id] =
+                    state.lanes.removeValue(forKey: id)?.redefined(route: route, isPaused: isPaused)
                     ?? Lane(id: id, route: route, isPaused: isPaused, now: .now)
             }
             for var lane in state.lanes.values {
@@ -109,7 +110,9 @@ final class Dispatcher: Sendable {
 
     /// Nothing is in flight and nothing waits to be recorded.
     var isIdle: Bool {
-        state.withLock { $0.sent.isEmpty && $0.finished.isEmpty && $0.released.isEmpty && !$0.lanes.values.contains { $0.held > 0 } }
+        state.withLock {
+            $0.sent.isEmpty && $0.finished.isEmpty && $0.released.isEmpty && !$0.lanes.values.contains { $0.held > 0 }
+        }
     }
 
     // MARK: - The exchange with the database
@@ -149,7 +152,8 @@ final class Dispatcher: Sendable {
                 if lane.wantsSleep { work.exchange.sleep.append(id) }
                 work.exchange.requests.append(
                     ClaimRequest(
-                        subscription: id, count: wanted, floor: lane.floor, removes: lane.route.guarantee == .atMostOnce))
+                        subscription: id, count: wanted, floor: lane.floor, removes: lane.route.guarantee == .atMostOnce
+                    ))
             }
             return work
         }
@@ -250,7 +254,10 @@ final class Dispatcher: Sendable {
         guard now < state.leaseEnds || state.lanes[id]!.route.guarantee == .atMostOnce else { return }
         while state.sent.count < limit, let delivery = state.lanes[id]!.next() {
             guard let message = delivery.message else {
-                end(ended(delivery, "failed", .dead(reason: "message-missing"), error: "the log holds no such message", isRecorded: true), id, &state, now)
+                end(
+                    ended(
+                        delivery, "failed", .dead(reason: "message-missing"), error: "the log holds no such message",
+                        isRecorded: true), id, &state, now)
                 continue
             }
             guard !message.isExpired else {
@@ -276,7 +283,9 @@ final class Dispatcher: Sendable {
         let requests = state.withLock { state in
             var touched: Set<Int32> = []
             for exchange in exchanges {
-                guard let sent = state.sent.removeValue(forKey: exchange.id), let lane = state.lanes[sent.lane] else { continue }
+                guard let sent = state.sent.removeValue(forKey: exchange.id), let lane = state.lanes[sent.lane] else {
+                    continue
+                }
                 touched.insert(sent.lane)
                 end(finished(exchange, sent, lane.route, wallClock), sent.lane, &state, now)
                 metrics.handlerDuration(lane.route.subscription).observe(exchange.duration)
@@ -311,7 +320,8 @@ final class Dispatcher: Sendable {
     }
 
     private func ended(
-        _ delivery: ClaimedDelivery, _ outcome: String, _ ending: FinishedTry.Ending, error: String? = nil, isRecorded: Bool
+        _ delivery: ClaimedDelivery, _ outcome: String, _ ending: FinishedTry.Ending, error: String? = nil,
+        isRecorded: Bool
     ) -> FinishedTry {
         FinishedTry(
             delivery: delivery, attempt: delivery.attempts + 1, outcome: outcome, error: error, ending: ending,
@@ -324,7 +334,8 @@ final class Dispatcher: Sendable {
         let delivery = sent.delivery
         let attempt = delivery.attempts + 1
         var result = FinishedTry(
-            delivery: delivery, attempt: attempt, outcome: "succeeded", status: exchange.status, duration: exchange.duration,
+            delivery: delivery, attempt: attempt, outcome: "succeeded", status: exchange.status,
+            duration: exchange.duration,
             ending: .done, isRecorded: route.recordsAll)
         if case .failure(let failure) = exchange.result, case .cancelled(sent: false) = failure.kind {
             // Never sent: goes back as it came.

@@ -1,7 +1,7 @@
-package import Telemetry
 import Expressions
 import Postgres
 import Primitives
+package import Telemetry
 
 /// The worker of `outrider run`: delivers until it is drained.
 ///
@@ -22,14 +22,16 @@ package final class Worker: Sendable {
         let dispatcher = Dispatcher(
             limit: configuration.concurrency, wakeup: wakeup, evaluator: evaluator, log: log, metrics: metrics)
         let loop = DeliveryLoop(
-            configuration: configuration, dispatcher: dispatcher, health: health, log: log, metrics: metrics, wakeup: wakeup)
+            configuration: configuration, dispatcher: dispatcher, health: health, log: log, metrics: metrics,
+            wakeup: wakeup)
         self.health = health
         self.loop = loop
         self.dispatcher = dispatcher
         self.evaluator = evaluator
         self.log = log
         housekeeper = Housekeeper(
-            configuration: configuration, loop: loop, dispatcher: dispatcher, health: health, log: log, metrics: metrics,
+            configuration: configuration, loop: loop, dispatcher: dispatcher, health: health, log: log,
+            metrics: metrics,
             wakeup: Wakeup())
     }
 

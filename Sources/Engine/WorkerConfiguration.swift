@@ -26,7 +26,8 @@ package struct WorkerConfiguration: Sendable {
     package var source = "/outrider"
 
     package init(
-        databaseURL: String, name: String, definitions: [Definition], servesAll: Bool, secrets: Secrets, executable: String
+        databaseURL: String, name: String, definitions: [Definition], servesAll: Bool, secrets: Secrets,
+        executable: String
     ) {
         self.databaseURL = databaseURL
         self.name = name

@@ -22,7 +22,8 @@ package final class Evaluator: Sendable {
         self.environment = environment
         let members = environment.sorted { $0.key < $1.key }.map { (name: $0.key, value: JSON.string($0.value)) }
         thread = EvaluationThread(
-            executable: executable, arguments: arguments, environment: Array(JSON.object(JSONObject(members)).text.utf8),
+            executable: executable, arguments: arguments,
+            environment: Array(JSON.object(JSONObject(members)).text.utf8),
             timeLimit: timeLimit)
     }
 

@@ -84,7 +84,9 @@ package struct ExpressionWorker {
         reply.frame.write(into: &bytes)
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(STDOUT_FILENO, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = rest.withUnsafeBytes {
+                Glibc.send(STDOUT_FILENO, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if count > 0 { rest.removeFirst(count) } else if errno != EINTR { return false }
         }
         return true
@@ -96,7 +98,8 @@ package struct ExpressionWorker {
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 256)
         guard fgets(&line, Int32(line.count), file) != nil else { return }
-        let fields = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+        let fields = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
+            separator: " ")
         guard fields.count > 5, let pages = UInt(fields[5]) else { return }
         let now = pages * UInt(sysconf(Int32(_SC_PAGESIZE)))
         var limit = rlimit(rlim_cur: now + UInt(Self.memoryLimitMegabytes) << 20, rlim_max: rlim_t.max)

@@ -28,7 +28,8 @@ enum ForbiddenNames {
                 }
             case .variable(let name):
                 if let reason = variables[name] {
-                    throw .syntax(message: "'$\(name)' is not available in expressions; \(reason)", offset: token.offset)
+                    throw .syntax(
+                        message: "'$\(name)' is not available in expressions; \(reason)", offset: token.offset)
                 }
                 if name.contains("::") {
                     throw .syntax(

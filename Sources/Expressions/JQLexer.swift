@@ -81,7 +81,8 @@ package struct JQLexer {
         switch byte {
         case UInt8(ascii: "("), UInt8(ascii: "["), UInt8(ascii: "{"):
             guard open.count < Self.depthLimit else {
-                throw .syntax(message: "the expression has more than \(Self.depthLimit) levels of brackets", offset: next)
+                throw .syntax(
+                    message: "the expression has more than \(Self.depthLimit) levels of brackets", offset: next)
             }
             // In ASCII ")" follows "(" at once; the other pairs have a character between them.
             open.append((byte == UInt8(ascii: "(") ? byte + 1 : byte + 2, next))
@@ -161,7 +162,9 @@ package struct JQLexer {
         while let byte = peek {
             let isSign = byte == UInt8(ascii: "+") || byte == UInt8(ascii: "-")
             let afterExponent = next > start && bytes[next - 1] | 0x20 == UInt8(ascii: "e")
-            guard Self.isDigit(byte) || byte == UInt8(ascii: ".") || byte | 0x20 == UInt8(ascii: "e") || isSign && afterExponent
+            guard
+                Self.isDigit(byte) || byte == UInt8(ascii: ".") || byte | 0x20 == UInt8(ascii: "e")
+                    || isSign && afterExponent
             else { break }
             next += 1
         }

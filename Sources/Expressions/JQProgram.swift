@@ -42,7 +42,9 @@ final class JQProgram {
     func run(_ input: [UInt8]) -> Reply {
         if let digits = InexactNumber.first(in: input) { return .inexactNumber(digits) }
         let value = Self.parse(input)
-        guard jv_get_kind(value) != JV_KIND_INVALID else { return .failed("the input is not JSON: \(Self.message(of: value))") }
+        guard jv_get_kind(value) != JV_KIND_INVALID else {
+            return .failed("the input is not JSON: \(Self.message(of: value))")
+        }
         jq_start(state, value, 0)
         // Frees what a run that is left early still holds.
         defer { jq_start(state, jv_null(), 0) }

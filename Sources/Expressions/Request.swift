@@ -32,7 +32,8 @@ enum Request {
         case UInt8(ascii: "c"): self = .check(text: String(decoding: frame.body, as: UTF8.self))
         case UInt8(ascii: "p") where frame.body.count >= 4:
             self = .program(
-                id: UInt32(littleEndianBytes: frame.body[..<4]), text: String(decoding: frame.body[4...], as: UTF8.self))
+                id: UInt32(littleEndianBytes: frame.body[..<4]), text: String(decoding: frame.body[4...], as: UTF8.self)
+            )
         case UInt8(ascii: "r") where frame.body.count >= 4:
             self = .run(id: UInt32(littleEndianBytes: frame.body[..<4]), input: Array(frame.body[4...]))
         default: return nil

@@ -15,7 +15,8 @@ struct ListenSocket {
 
     init(address: String) throws(ListenError) {
         guard let colon = address.lastIndex(of: ":"), let port = UInt16(address[address.index(after: colon)...]) else {
-            throw ListenError(address: address, reason: "expected an address and a port, as in 127.0.0.1:7070 or [::1]:7070")
+            throw ListenError(
+                address: address, reason: "expected an address and a port, as in 127.0.0.1:7070 or [::1]:7070")
         }
         var host = address[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
@@ -59,7 +60,9 @@ struct ListenSocket {
         var list: UnsafeMutablePointer<addrinfo>?
         let code = getaddrinfo(host, String(port), &hints, &list)
         guard code == 0 else {
-            throw ListenError(address: address, reason: "\(host) is not an address of this machine (\(String(cString: gai_strerror(code))))")
+            throw ListenError(
+                address: address,
+                reason: "\(host) is not an address of this machine (\(String(cString: gai_strerror(code))))")
         }
         defer { freeaddrinfo(list) }
         var all: [Resolved] = []
@@ -105,7 +108,8 @@ struct ListenSocket {
     private static func reason(_ code: Int32, port: UInt16) -> String {
         switch code {
         case EADDRINUSE: "another program listens there; stop it, or choose another port"
-        case EACCES: "not allowed; ports below 1024 need the privilege CAP_NET_BIND_SERVICE: choose a higher one than \(port)"
+        case EACCES:
+            "not allowed; ports below 1024 need the privilege CAP_NET_BIND_SERVICE: choose a higher one than \(port)"
         case EADDRNOTAVAIL: "this machine has no such address"
         default: String(cString: strerror(code))
         }

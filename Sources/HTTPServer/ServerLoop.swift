@@ -64,7 +64,9 @@ final class ServerLoop: Sendable {
             listen_socket: socket, connection_limit: UInt32(settings.maxConnections),
             connection_timeout: UInt32(max(1, settings.idleTimeout.seconds)), handler: received, completed: completed,
             context: Unmanaged.passUnretained(self).toOpaque())
-        guard let daemon = outrider_start_daemon(&options) else { preconditionFailure("libmicrohttpd cannot be started") }
+        guard let daemon = outrider_start_daemon(&options) else {
+            preconditionFailure("libmicrohttpd cannot be started")
+        }
         while resumeAnswered() {
             MHD_run(daemon)
             wait(for: daemon)

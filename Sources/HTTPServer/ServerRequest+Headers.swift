@@ -44,7 +44,8 @@ extension ServerRequest {
                 var fields = Fields(rest: bytes[...])
                 var all: [(name: String, value: String)] = []
                 while let field = fields.next() {
-                    all.append((String(decoding: field.name, as: UTF8.self), String(decoding: field.value, as: UTF8.self)))
+                    all.append(
+                        (String(decoding: field.name, as: UTF8.self), String(decoding: field.value, as: UTF8.self)))
                 }
                 return all
             }
@@ -75,5 +76,7 @@ private func append(_ text: UnsafePointer<CChar>?, to bytes: inout [UInt8]) {
 /// Whether two texts of one length are the same but for the case of ASCII letters.
 private func strncasecmp(_ left: UnsafeRawBufferPointer, _ right: UnsafeBufferPointer<UInt8>) -> Bool {
     guard let left = left.baseAddress, let other = right.baseAddress else { return right.isEmpty }
-    return Glibc.strncasecmp(left.assumingMemoryBound(to: CChar.self), UnsafeRawPointer(other).assumingMemoryBound(to: CChar.self), right.count) == 0
+    return Glibc.strncasecmp(
+        left.assumingMemoryBound(to: CChar.self), UnsafeRawPointer(other).assumingMemoryBound(to: CChar.self),
+        right.count) == 0
 }

@@ -27,7 +27,9 @@ package struct ServerResponse: Sendable {
     package static func problem(
         status: Int, title: String, detail: String? = nil, type: String = "about:blank"
     ) -> ServerResponse {
-        var members: [(name: String, value: JSON)] = [("type", .string(type)), ("title", .string(title)), ("status", JSON(status))]
+        var members: [(name: String, value: JSON)] = [
+            ("type", .string(type)), ("title", .string(title)), ("status", JSON(status)),
+        ]
         if let detail { members.append(("detail", .string(detail))) }
         return json(.object(JSONObject(members)), status: status, type: "application/problem+json")
     }

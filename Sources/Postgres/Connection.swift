@@ -27,9 +27,13 @@ package final class Connection {
         // Warnings go to the server's log; standard error is ours.
         PQsetNoticeProcessor(handle, { _, _ in }, nil)
         var settings = options.settings
-        if let timeout = options.statementTimeout { settings.append(("statement_timeout", String(timeout.milliseconds))) }
+        if let timeout = options.statementTimeout {
+            settings.append(("statement_timeout", String(timeout.milliseconds)))
+        }
         if !settings.isEmpty {
-            _ = try query("select set_config(n, v, false) from unnest(\(settings.map(\.name)), \(settings.map(\.value))) t (n, v)")
+            _ = try query(
+                "select set_config(n, v, false) from unnest(\(settings.map(\.name)), \(settings.map(\.value))) t (n, v)"
+            )
         }
     }
 
@@ -69,7 +73,7 @@ package final class Connection {
         let (text, parameters) = sql.rendered()
         do {
             return try run(text, parameters)
-        } catch where error.sqlState == .featureNotSupported && !isInTransaction {
+        } catch  where error.sqlState == .featureNotSupported && !isInTransaction {
             // "cached plan must not change result type": a table has changed since the statement was prepared.
             forget(text)
             return try run(text, parameters)
@@ -210,7 +214,9 @@ package final class Connection {
     // MARK: - COPY
 
     /// Runs `COPY … FROM STDIN` with what the body writes; returns how many rows came in.
-    package func copy(into statement: String, _ body: (_ write: (String) throws(PostgresError) -> Void) throws -> Void) throws -> Int {
+    package func copy(into statement: String, _ body: (_ write: (String) throws(PostgresError) -> Void) throws -> Void)
+        throws -> Int
+    {
         _ = try checked(PQexec(handle, statement))
         do {
             try body { [handle] text throws(PostgresError) in
@@ -256,7 +262,8 @@ package final class Connection {
         while let notification = PQnotifies(handle) {
             notifications.append(
                 Notification(
-                    channel: String(cString: notification.pointee.relname), payload: String(cString: notification.pointee.extra)))
+                    channel: String(cString: notification.pointee.relname),
+                    payload: String(cString: notification.pointee.extra)))
             PQfreemem(notification)
         }
         return notifications

@@ -17,8 +17,10 @@ package struct ConnectionOptions: Sendable {
     /// sent data unacknowledged for 5 s (tcp(7), TCP_USER_TIMEOUT).
     var parameters: [(name: String, value: String)] {
         [
-            ("fallback_application_name", applicationName), ("connect_timeout", String(max(2, Int(connectTimeout.seconds)))),
-            ("keepalives_idle", "2"), ("keepalives_interval", "1"), ("keepalives_count", "3"), ("tcp_user_timeout", "5000"),
+            ("fallback_application_name", applicationName),
+            ("connect_timeout", String(max(2, Int(connectTimeout.seconds)))),
+            ("keepalives_idle", "2"), ("keepalives_interval", "1"), ("keepalives_count", "3"),
+            ("tcp_user_timeout", "5000"),
             ("client_encoding", "UTF8"),
         ]
     }

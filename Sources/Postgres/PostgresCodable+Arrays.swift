@@ -49,7 +49,9 @@ extension PostgresArrayElement where Self: PostgresEncodable {
 
 extension PostgresArrayElement where Self: PostgresDecodable {
     package static func decodeArray(_ bytes: UnsafeRawBufferPointer, type: UInt32) throws(PostgresError) -> [Self] {
-        guard bytes.count >= 12 else { throw .decoding("found a value of type \(type), expected an array of \(Self.self)") }
+        guard bytes.count >= 12 else {
+            throw .decoding("found a value of type \(type), expected an array of \(Self.self)")
+        }
         let dimensions = bytes.bigEndian(Int32.self)
         let element = bytes.bigEndian(UInt32.self, at: 8)
         guard dimensions > 0 else { return [] }

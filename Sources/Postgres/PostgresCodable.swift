@@ -73,7 +73,9 @@ extension PostgresInteger {
         case 26: wide = Int64(bytes.bigEndian(UInt32.self))  // oid
         default: throw mismatch(type)
         }
-        guard let exact = Self(exactly: wide) else { throw .decoding("found \(wide), which is too large for \(Self.self)") }
+        guard let exact = Self(exactly: wide) else {
+            throw .decoding("found \(wide), which is too large for \(Self.self)")
+        }
         return exact
     }
 }

@@ -55,7 +55,9 @@ package struct Row {
     /// - Throws: a decoding error that names the column when it holds something else.
     package func decode<Value: PostgresDecodable>(_ column: Int, as type: Value.Type) throws(PostgresError) -> Value {
         do {
-            return try rows.withValue(index, column) { (bytes, oid) throws(PostgresError) in try Value.decode(bytes, type: oid) }
+            return try rows.withValue(index, column) { (bytes, oid) throws(PostgresError) in
+                try Value.decode(bytes, type: oid)
+            }
         } catch {
             throw .decoding("column \(rows.name(column)): \(error.message)")
         }

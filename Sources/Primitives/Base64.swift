@@ -14,7 +14,9 @@ package func base64(_ bytes: some Sequence<UInt8>) -> String {
     }
     if count > 0 {
         pending <<= count == 1 ? 16 : 8
-        for shift in [18, 12, 6, 0].prefix(count + 1) as ArraySlice<UInt32> { text.append(alphabet[Int(pending >> shift & 63)]) }
+        for shift in [18, 12, 6, 0].prefix(count + 1) as ArraySlice<UInt32> {
+            text.append(alphabet[Int(pending >> shift & 63)])
+        }
         for _ in count..<3 { text.append(UInt8(ascii: "=")) }
     }
     return String(decoding: text, as: UTF8.self)

@@ -147,7 +147,9 @@ private struct JSONParser {
     private mutating func hex4() throws(JSONError) -> UInt32 {
         var code: UInt32 = 0
         for _ in 0..<4 {
-            guard let byte = peek, let digit = hexDigit(byte) else { throw error("four hexadecimal digits were expected") }
+            guard let byte = peek, let digit = hexDigit(byte) else {
+                throw error("four hexadecimal digits were expected")
+            }
             code = code << 4 | UInt32(digit)
             next += 1
         }

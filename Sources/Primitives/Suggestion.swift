@@ -4,7 +4,8 @@
 /// and less than half of the word, so that short words do not match everything.
 package func closest(to word: String, among candidates: some Sequence<String>) -> String? {
     let limit = min(2, max(1, (word.count - 1) / 2))
-    return candidates
+    return
+        candidates
         .map { (candidate: $0, distance: editDistance(word.lowercased(), $0.lowercased())) }
         .filter { $0.distance <= limit && $0.candidate != word }
         .min { ($0.distance, $0.candidate) < ($1.distance, $1.candidate) }?

@@ -54,7 +54,8 @@ extension Timestamp {
             let day = scanner.number(2), scanner.take("T") || scanner.take("t") || scanner.take(" "),
             let hour = scanner.number(2), scanner.take(":"), let minute = scanner.number(2), scanner.take(":"),
             let second = scanner.number(2),
-            (1...12).contains(month), (1...daysIn(month: month, of: year)).contains(day), hour < 24, minute < 60, second <= 60
+            (1...12).contains(month), (1...daysIn(month: month, of: year)).contains(day), hour < 24, minute < 60,
+            second <= 60
         else { return nil }
         var fraction: Int64 = 0
         if scanner.take(".") {
@@ -65,12 +66,14 @@ extension Timestamp {
         if !(scanner.take("Z") || scanner.take("z")) {
             let sign: Int64
             if scanner.take("+") { sign = 1 } else if scanner.take("-") { sign = -1 } else { return nil }
-            guard let hours = scanner.number(2), scanner.take(":"), let minutes = scanner.number(2), hours < 24, minutes < 60
+            guard let hours = scanner.number(2), scanner.take(":"), let minutes = scanner.number(2), hours < 24,
+                minutes < 60
             else { return nil }
             offset = sign * (hours * 3600 + minutes * 60)
         }
         guard scanner.isAtEnd else { return nil }
-        let seconds = daysFromCivil(year: year, month: month, day: day) * 86400 + hour * 3600 + minute * 60 + second - offset
+        let seconds =
+            daysFromCivil(year: year, month: month, day: day) * 86400 + hour * 3600 + minute * 60 + second - offset
         self.init(microseconds: seconds * 1_000_000 + fraction)
     }
 }

@@ -46,7 +46,9 @@ package struct DefinitionStore {
     ///   - restores: whether content that was replaced once may come back. A person's `outrider apply` may; a worker that
     ///     starts with an older folder may not.
     ///   - prunes: removes what the definitions do not name.
-    package func apply(_ definitions: [Definition], by: String, restores: Bool, prunes: Bool = false) throws -> [Applied] {
+    package func apply(_ definitions: [Definition], by: String, restores: Bool, prunes: Bool = false) throws
+        -> [Applied]
+    {
         try connection.transaction {
             _ = try connection.query("select pg_advisory_xact_lock(\(AdvisoryLock.schema), 1)")
             var applied: [Applied] = []
@@ -227,9 +229,12 @@ package struct DefinitionStore {
 
     package func endpoints() throws -> [EndpointDefinition] {
         let rows = try connection.query(
-            "select d.content from outrider.definition d where d.kind = 'endpoint' and d.replaced_at is null order by d.name")
+            "select d.content from outrider.definition d where d.kind = 'endpoint' and d.replaced_at is null order by d.name"
+        )
         return try rows.compactMap { row in
-            guard case .endpoint(let endpoint) = try Definition(content: try row.decode(0, as: JSON.self)) else { return nil }
+            guard case .endpoint(let endpoint) = try Definition(content: try row.decode(0, as: JSON.self)) else {
+                return nil
+            }
             return endpoint
         }
     }

@@ -36,7 +36,8 @@ package struct Diagnosis {
     }
 
     private mutating func note(_ verdict: Verdict, _ subject: String, _ found: String, _ remedy: String? = nil) {
-        findings.append(Finding(verdict: verdict, subject: subject, found: found, remedy: verdict == .ok ? nil : remedy))
+        findings.append(
+            Finding(verdict: verdict, subject: subject, found: found, remedy: verdict == .ok ? nil : remedy))
     }
 
     // MARK: - Server
@@ -48,11 +49,14 @@ package struct Diagnosis {
         let rows = try connection.query("select clock_timestamp(), current_setting('server_version')")
         let took = ContinuousClock.now - began
         let (server, here) = (try rows[0].decode(0, as: Timestamp.self), Timestamp.now())
-        note(.ok, "server", "PostgreSQL \(try rows[0].decode(1, as: String.self)), a round trip takes \(took.milliseconds) ms")
+        note(
+            .ok, "server",
+            "PostgreSQL \(try rows[0].decode(1, as: String.self)), a round trip takes \(took.milliseconds) ms")
         let difference = abs((here - server).seconds)
         note(
             difference > 2 ? .warn : .ok, "clock", "this machine's differs by \(Int(difference * 1000)) ms",
-            "Outrider takes the database's time for every decision; logs and lag metrics are off by this. Check NTP on both.")
+            "Outrider takes the database's time for every decision; logs and lag metrics are off by this. Check NTP on both."
+        )
         if let reason = try WorkerRegistry(connection).unsuitability() {
             note(.fail, "worker", reason, "give the worker another connection string")
         }
@@ -60,7 +64,8 @@ package struct Diagnosis {
 
     private mutating func examineSettings() throws {
         let names = [
-            "fsync", "synchronous_commit", "autovacuum", "track_counts", "max_connections", "idle_in_transaction_session_timeout",
+            "fsync", "synchronous_commit", "autovacuum", "track_counts", "max_connections",
+            "idle_in_transaction_session_timeout",
             "statement_timeout",
         ]
         let rows = try connection.query(
@@ -72,14 +77,20 @@ package struct Diagnosis {
             note(bad(value) ? verdict : .ok, "setting", "\(name) = \(value)", remedy)
         }
         check("fsync", { $0 == "off" }, .fail, "a crash of the machine loses messages: turn it on")
-        check("synchronous_commit", { $0 == "off" }, .warn, "a crash loses the last commits, acknowledgements among them: on")
+        check(
+            "synchronous_commit", { $0 == "off" }, .warn,
+            "a crash loses the last commits, acknowledgements among them: on")
         check("autovacuum", { $0 == "off" }, .fail, "the queue fills with dead rows: turn it on")
         check("track_counts", { $0 == "off" }, .fail, "autovacuum does nothing without it: turn it on")
-        check("max_connections", { (Int($0) ?? 0) < 20 }, .warn, "each worker takes three, your services theirs: raise it")
+        check(
+            "max_connections", { (Int($0) ?? 0) < 20 }, .warn, "each worker takes three, your services theirs: raise it"
+        )
         check(
             "idle_in_transaction_session_timeout", { $0 == "0" }, .warn,
             "a forgotten transaction holds vacuum up for everybody: set it to some minutes")
-        check("statement_timeout", { (Int($0) ?? 0) != 0 && (Int($0) ?? 0) < 10_000 }, .warn, "raise it for the worker's role")
+        check(
+            "statement_timeout", { (Int($0) ?? 0) != 0 && (Int($0) ?? 0) < 10_000 }, .warn,
+            "raise it for the worker's role")
     }
 
     private mutating func examineTransactions() throws {
@@ -104,7 +115,8 @@ package struct Diagnosis {
                 + (select count(*) from pg_replication_slots where not active and coalesce(xmin, catalog_xmin) is not null)
             """)[0].decode(0, as: Int64.self)
         note(
-            held == 0 ? .ok : .warn, "old snapshots", "\(held) prepared transactions or idle replication slots hold vacuum up",
+            held == 0 ? .ok : .warn, "old snapshots",
+            "\(held) prepared transactions or idle replication slots hold vacuum up",
             "see pg_prepared_xacts and pg_replication_slots")
     }
 
@@ -161,7 +173,8 @@ package struct Diagnosis {
     // MARK: - Deliveries
 
     private mutating func examineDeliveries() throws {
-        let workers = try connection.query("select count(*) from outrider.workers where connected")[0].decode(0, as: Int64.self)
+        let workers = try connection.query("select count(*) from outrider.workers where connected")[0].decode(
+            0, as: Int64.self)
         note(workers == 0 ? .warn : .ok, "workers", "\(workers) connected", "start one: outrider run")
         let subscriptions = try connection.query(
             """
@@ -178,9 +191,12 @@ package struct Diagnosis {
             if paused { remedies.append("paused: outrider subscription resume \(name)") }
             if unserved { remedies.append("no worker serves it: does its folder or its secrets lack something?") }
             if dead > 0 { remedies.append("outrider dead-letters list --subscription \(name)") }
-            if oldest > 300 { remedies.append("its oldest message waits for \(oldest) s: is its handler slow or down?") }
+            if oldest > 300 {
+                remedies.append("its oldest message waits for \(oldest) s: is its handler slow or down?")
+            }
             note(
-                remedies.isEmpty ? .ok : .warn, "subscription", "\(name): \(ready) ready, \(dead) dead, oldest \(oldest) s",
+                remedies.isEmpty ? .ok : .warn, "subscription",
+                "\(name): \(ready) ready, \(dead) dead, oldest \(oldest) s",
                 remedies.joined(separator: "; "))
         }
     }

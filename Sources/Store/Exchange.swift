@@ -82,7 +82,8 @@ package struct Exchange {
         for removes in [false, true] {
             let requests = requests.filter { $0.removes == removes }
             guard !requests.isEmpty else { continue }
-            add(removes ? Self.removalStatement(requests, token) : Self.claimStatement(requests, token)) { rows, outcome in
+            add(removes ? Self.removalStatement(requests, token) : Self.claimStatement(requests, token)) {
+                rows, outcome in
                 for row in rows {
                     outcome.claimed.append(try ClaimedDelivery(row, owner: removes ? nil : token))
                 }
@@ -106,7 +107,11 @@ package struct Exchange {
             var plain: [FinishedTry] = []
             var eventful: [FinishedTry] = []
             for result in finished where result.delivery.owner == owner {
-                if case .done = result.ending, !result.isRecorded { plain.append(result) } else { eventful.append(result) }
+                if case .done = result.ending, !result.isRecorded {
+                    plain.append(result)
+                } else {
+                    eventful.append(result)
+                }
             }
             if !plain.isEmpty { addAcknowledgement(plain, owner, worker, add) }
             if !eventful.isEmpty { addEventful(eventful, owner, worker, add) }

@@ -83,7 +83,8 @@ package struct Housekeeping {
     /// One bounded step of the oldest open operation; false when there is none left.
     package func stepOperation(most: Int) throws -> Bool {
         let rows = try connection.query(
-            "select outrider.operation_step(o.id, \(Int32(most))) from outrider.operation o where o.finished_at is null order by o.created_at limit 1")
+            "select outrider.operation_step(o.id, \(Int32(most))) from outrider.operation o where o.finished_at is null order by o.created_at limit 1"
+        )
         return !rows.isEmpty
     }
 }

@@ -100,7 +100,8 @@ package struct Operations {
     }
 
     package func replay(_ subscription: String, from: Timestamp, to: Timestamp, key: String?) throws -> UUID {
-        try connection.query("select outrider.replay(\(subscription), \(from), \(to), \(key))")[0].decode(0, as: UUID.self)
+        try connection.query("select outrider.replay(\(subscription), \(from), \(to), \(key))")[0].decode(
+            0, as: UUID.self)
     }
 
     package func operations(limit: Int) throws -> [JSON] {

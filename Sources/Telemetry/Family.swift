@@ -14,7 +14,8 @@ struct FamilyHeader: Sendable {
 
     init(name: String, help: String, kind: String, labels: [String]) {
         precondition(Self.isName(name), "\(name) is no name for a metric")
-        precondition(labels.allSatisfy { Self.isName($0) && !$0.contains(":") && $0 != "le" }, "a label of \(name) is misnamed")
+        precondition(
+            labels.allSatisfy { Self.isName($0) && !$0.contains(":") && $0 != "le" }, "a label of \(name) is misnamed")
         self.name = name
         self.help = help
         self.kind = kind

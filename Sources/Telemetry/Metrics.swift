@@ -63,7 +63,8 @@ package final class Metrics: Sendable {
     @discardableResult
     private func add<Added: Exposable>(_ family: Added) -> Added {
         families.withLock { families in
-            precondition(!families.contains { $0.header.name == family.header.name }, "\(family.header.name) exists already")
+            precondition(
+                !families.contains { $0.header.name == family.header.name }, "\(family.header.name) exists already")
             families.append(family)
         }
         return family

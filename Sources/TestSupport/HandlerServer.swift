@@ -17,15 +17,30 @@ package final class HandlerServer: Sendable {
         let received = Mutex<[Received]>([])
     }
 
-    /// - Parameter answer: called for each request on the server's thread; return nil to leave it unanswered.
-    package init(_ answer: @escaping @Sendable (Received) -> ServerResponse? = { _ in .text("ok") }) throws {
+    /// What it does with a request.
+    package struct Behaviour: Sendable {
+        fileprivate let answer: @Sendable (Received) -> ServerResponse?
+
+        package static let answersOK = answers(.text("ok"))
+        /// Takes the request and never answers.
+        package static let hangs = decides { _ in nil }
+
+        package static func answers(_ response: ServerResponse) -> Behaviour { decides { _ in response } }
+
+        /// - Parameter answer: called for each request on the server's thread; nil leaves it unanswered.
+        package static func decides(_ answer: @escaping @Sendable (Received) -> ServerResponse?) -> Behaviour {
+            Behaviour(answer: answer)
+        }
+    }
+
+    package init(_ behaviour: Behaviour = .answersOK) throws {
         let journal = Journal()
         let held = Mutex<[Responder]>([])
         let keeper = Held(held)
         self.journal = journal
         server = try HTTPServer(address: "127.0.0.1:0") { request, responder in
             let received = Received(request: request, at: .now)
-            let response = answer(received)
+            let response = behaviour.answer(received)
             journal.received.withLock { $0.append(received) }
             if let response { responder.respond(response) } else { keeper.hold(responder) }
         }

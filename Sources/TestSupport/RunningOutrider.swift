@@ -27,7 +27,9 @@ package final class RunningOutrider: Sendable {
     private let folder: String
 
     /// - Parameter environment: added to this process's; `OUTRIDER_LISTEN` is off unless it says otherwise.
-    package init(_ arguments: [String], environment: [String: String] = [:], input: String? = nil, directory: String? = nil) throws {
+    package init(
+        _ arguments: [String], environment: [String: String] = [:], input: String? = nil, directory: String? = nil
+    ) throws {
         folder = Files.makeTemporaryDirectory("outrider-run")
         let defaults = ["OUTRIDER_LISTEN": "off", "NO_COLOR": "1"]
         var inputFile: String?
@@ -65,11 +67,15 @@ package final class RunningOutrider: Sendable {
 
     package func waitForLog(_ text: String, within limit: Duration = .seconds(20)) async throws {
         do {
-            try await eventually("the log says \(text)", within: limit) { self.log.contains(text) || self.status != nil }
+            try await eventually("the log says \(text)", within: limit) {
+                self.log.contains(text) || self.status != nil
+            }
         } catch {
             throw NeverHappened(description: "\(error); the log:\n\(log)")
         }
-        guard log.contains(text) else { throw NeverHappened(description: "it ended (\(status!)) without \(text); the log:\n\(log)") }
+        guard log.contains(text) else {
+            throw NeverHappened(description: "it ended (\(status!)) without \(text); the log:\n\(log)")
+        }
     }
 
     /// Runs a command to its end.

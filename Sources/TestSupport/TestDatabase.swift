@@ -11,7 +11,8 @@ package enum TestCluster {
             return try EmbeddedPostgres(
                 directory: directory,
                 settings: [
-                    ("fsync", "off"), ("max_connections", "300"), ("shared_buffers", "128MB"), ("max_locks_per_transaction", "256"),
+                    ("fsync", "off"), ("max_connections", "300"), ("shared_buffers", "128MB"),
+                    ("max_locks_per_transaction", "256"),
                     ("log_min_messages", "fatal"), ("autovacuum_naptime", "10s"),
                 ])
         } catch {
@@ -44,7 +45,8 @@ package struct TestDatabase: Sendable {
         let template = migrated ? try await TestCluster.template.value : "template0"
         let admin = Session(cluster.url())
         try await admin.run { try $0.execute(script: "create database \(name) template \(template)") }
-        let database = TestDatabase(name: name, url: cluster.url(database: name), session: Session(cluster.url(database: name)))
+        let database = TestDatabase(
+            name: name, url: cluster.url(database: name), session: Session(cluster.url(database: name)))
         let result: Result<T, any Error>
         do { result = .success(try await body(database)) } catch { result = .failure(error) }
         await database.session.close()
@@ -68,7 +70,9 @@ package struct TestDatabase: Sendable {
     }
 
     /// The only value of the only row.
-    package func value<Value: PostgresDecodable & Sendable>(_ sql: SQL, as type: Value.Type = Value.self) async throws -> Value {
+    package func value<Value: PostgresDecodable & Sendable>(_ sql: SQL, as type: Value.Type = Value.self) async throws
+        -> Value
+    {
         try await session.run { connection in
             let rows = try connection.query(sql)
             guard rows.count == 1 else { throw WrongRowCount(count: rows.count) }

@@ -22,7 +22,8 @@ enum DocumentDecoder {
                 at: meant?.0.namePosition ?? mapping.position,
                 meant.map { "unknown key '\($0.0.name)' and no key that tells what the document declares" }
                     ?? "a document that declares nothing",
-                expected: "one of \(kinds.joined(separator: ", "))", suggestion: meant.map { "did you mean '\($0.1)'?" })
+                expected: "one of \(kinds.joined(separator: ", "))", suggestion: meant.map { "did you mean '\($0.1)'?" }
+            )
             return nil
         }
         guard named.count == 1 else {

@@ -26,7 +26,8 @@ enum EndpointDecoder {
         guard let template = node.template("the URL of an endpoint", report) else { return nil }
         if template.parts.contains(where: { if case .text(let text) = $0 { text.contains("?") } else { false } }) {
             report.error(
-                at: node.position, "the URL of an endpoint has a query", expected: "the query in the path of each target")
+                at: node.position, "the URL of an endpoint has a query",
+                expected: "the query in the path of each target")
             return nil
         }
         return URLDecoder.absolute(template, at: node.position, report)
@@ -42,7 +43,8 @@ enum EndpointDecoder {
 
     private static func headers(_ node: Node, _ report: Report) -> [EndpointDefinition.Header]? {
         guard case .mapping(let mapping) = node else {
-            report.error(at: node.position, "\(node.called) stands for headers", expected: "a mapping of names to texts")
+            report.error(
+                at: node.position, "\(node.called) stands for headers", expected: "a mapping of names to texts")
             return nil
         }
         var seen: Set<String> = []
@@ -56,7 +58,8 @@ enum EndpointDecoder {
                     expected: "each header once")
                 return nil
             }
-            return checkHeaderValue(value, entry, report) ? EndpointDefinition.Header(name: entry.name, value: value) : nil
+            return checkHeaderValue(value, entry, report)
+                ? EndpointDefinition.Header(name: entry.name, value: value) : nil
         }
     }
 
@@ -120,7 +123,8 @@ enum EndpointDecoder {
         guard let entry = given.first, given.count == 1 else {
             if given.count > 1 || fields.mapping.entries.isEmpty {
                 report.error(
-                    at: node.position, "auth has \(given.count == 0 ? "nothing" : given.map(\.name).joined(separator: " and "))",
+                    at: node.position,
+                    "auth has \(given.count == 0 ? "nothing" : given.map(\.name).joined(separator: " and "))",
                     expected: "exactly one of bearer, basic, header")
             }
             return nil
@@ -138,7 +142,8 @@ enum EndpointDecoder {
             guard let text = node.text("the username", report) else { return nil }
             // RFC 7617, section 2: the first colon ends it.
             guard !text.contains(":"), text.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
-                report.error(at: node.position, "a username with a colon or a control character", expected: "one without")
+                report.error(
+                    at: node.position, "a username with a colon or a control character", expected: "one without")
                 return nil
             }
             return text

@@ -64,9 +64,12 @@ extension Node {
             }
         guard let duration else {
             var suggestion: String?
-            if case .scalar(let scalar) = self, let seconds = scalar.value.int { suggestion = "did you mean '\(seconds)s'?" }
+            if case .scalar(let scalar) = self, let seconds = scalar.value.int {
+                suggestion = "did you mean '\(seconds)s'?"
+            }
             report.error(
-                at: position, "\(called) stands for \(what)", expected: "a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S",
+                at: position, "\(called) stands for \(what)",
+                expected: "a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S",
                 suggestion: suggestion)
             return nil
         }

@@ -132,7 +132,8 @@ struct NodeReader {
             throw openAnchors.contains(name)
                 ? Finding(position, "the alias '*\(name)' stands inside the value that it names")
                 : Finding(
-                    position, "the alias '*\(name)' has no anchor before it", expected: "'&\(name)' at an earlier value",
+                    position, "the alias '*\(name)' has no anchor before it",
+                    expected: "'&\(name)' at an earlier value",
                     suggestion: "quote the text if it is no alias: \"*\(name)\"")
         }
         try count(anchored.count - 1, at: position)
@@ -181,7 +182,9 @@ struct NodeReader {
 
     // MARK: - Scalars
 
-    private mutating func scalar(_ event: YAMLEvent, text: String, tag: String?, isPlain: Bool, isBlock: Bool) -> Node.Scalar {
+    private mutating func scalar(_ event: YAMLEvent, text: String, tag: String?, isPlain: Bool, isBlock: Bool)
+        -> Node.Scalar
+    {
         var position = event.start
         let isOneLine = event.start.line == event.end.line
         let width = event.end.column - event.start.column
@@ -201,7 +204,8 @@ struct NodeReader {
         case ("!", _), ("tag:yaml.org,2002:str", _): return .string(text)
         case ("tag:yaml.org,2002:null", .null), ("tag:yaml.org,2002:bool", .bool), ("tag:yaml.org,2002:float", .number):
             return value
-        case ("tag:yaml.org,2002:int", .number(let number)) where number.digits.utf8.allSatisfy({ $0 < 0x3A && $0 != 0x2E }):
+        case ("tag:yaml.org,2002:int", .number(let number))
+        where number.digits.utf8.allSatisfy({ $0 < 0x3A && $0 != 0x2E }):
             return value
         case ("tag:yaml.org,2002:null", _), ("tag:yaml.org,2002:bool", _), ("tag:yaml.org,2002:float", _),
             ("tag:yaml.org,2002:int", _):

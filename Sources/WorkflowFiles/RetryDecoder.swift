@@ -16,7 +16,9 @@ enum RetryDecoder {
         fields.read("max", into: &policy.max) { $0.duration("max", shortest: .zero, $1) }
         fields.read("jitter", into: &policy.jitter) { $0.choice("jitter", $1) }
         fields.read("max_elapsed", into: &policy.maxElapsed) { $0.duration("max_elapsed", $1) }
-        fields.read("retry_after_max", into: &policy.retryAfterMax) { $0.duration("retry_after_max", shortest: .zero, $1) }
+        fields.read("retry_after_max", into: &policy.retryAfterMax) {
+            $0.duration("retry_after_max", shortest: .zero, $1)
+        }
         fields.read("ongoing_interval", into: &policy.ongoingInterval) { $0.duration("ongoing_interval", $1) }
         fields.read("fail_on", into: &policy.failOn) { matches($0, "fail_on", $1) }
         fields.read("retry_on", into: &policy.retryOn) { matches($0, "retry_on", $1) }

@@ -12,7 +12,8 @@ package struct Secrets: Sendable {
         package let directory: String?
 
         package var description: String {
-            let place = directory.map { "a file \($0)/\(name)" } ?? "a file of that name in OUTRIDER_SECRETS_DIR (not set)"
+            let place =
+                directory.map { "a file \($0)/\(name)" } ?? "a file of that name in OUTRIDER_SECRETS_DIR (not set)"
             return "the secret \(name) was not found; expected an environment variable \(name) or \(place)"
         }
     }

@@ -9,7 +9,9 @@ enum SourceFile {
     static func read(_ path: String, limit: Int) -> Result<[UInt8], Failure> {
         // Not blocking: a pipe that nobody writes to would hold the open back for ever.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { return .failure(Failure(message: "cannot be read: \(String(cString: strerror(errno)))")) }
+        guard descriptor >= 0 else {
+            return .failure(Failure(message: "cannot be read: \(String(cString: strerror(errno)))"))
+        }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

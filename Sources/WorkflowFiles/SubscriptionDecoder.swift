@@ -12,7 +12,9 @@ enum SubscriptionDecoder {
         let fields = Fields(document, of: "a subscription", known: keys, later: ["rate", "batch"], report)
         let name = fields["subscription"]?.name("the name of a subscription", report)
         let topics = fields.required("topics", expected: "[ order.created ]").flatMap { self.topics($0, report) }
-        let target = fields.required("deliver", expected: "{ http: POST https://… }").flatMap { self.target($0, report) }
+        let target = fields.required("deliver", expected: "{ http: POST https://… }").flatMap {
+            self.target($0, report)
+        }
         // Options are read into a definition with stand-ins, so that their errors show even when the above failed.
         var subscription = SubscriptionDefinition(
             name: name ?? "", topics: topics ?? [], target: target ?? .http(HTTPTarget(method: .post, url: .empty)),
@@ -42,7 +44,8 @@ enum SubscriptionDecoder {
             guard let pattern = TopicPattern(text) else {
                 report.error(
                     at: node.position, "the topic '\(text)'",
-                    expected: "parts of a-z, 0-9 and '-' with dots between, '*' for one part, '#' at the end for all that follow",
+                    expected:
+                        "parts of a-z, 0-9 and '-' with dots between, '*' for one part, '#' at the end for all that follow",
                     suggestion: Name.repaired(text).map { "did you mean '\($0)'?" })
                 continue
             }
@@ -78,7 +81,8 @@ enum SubscriptionDecoder {
         {
             report.error(
                 at: node.position, "a filter sees no '.\(root)'", expected: "one of .payload, .topic, .key, .headers",
-                suggestion: closest(to: root, among: roots).map { "did you mean '.\($0)'?" } ?? "write .payload.\(root)")
+                suggestion: closest(to: root, among: roots).map { "did you mean '.\($0)'?" } ?? "write .payload.\(root)"
+            )
         }
         return expression
     }
@@ -88,8 +92,9 @@ enum SubscriptionDecoder {
     private static let brokers = ["rabbitmq", "kafka", "sqs", "sns", "pubsub", "redis", "celery"]
 
     private static func target(_ node: Node, _ report: Report) -> DeliveryTarget? {
-        guard let fields = Fields(
-            node, of: "deliver", known: ["http", "endpoint"], later: brokers + ["sql"], report)
+        guard
+            let fields = Fields(
+                node, of: "deliver", known: ["http", "endpoint"], later: brokers + ["sql"], report)
         else { return nil }
         let endpointNode = fields["endpoint"]
         let endpoint = endpointNode?.name("the name of an endpoint", report)
@@ -104,7 +109,9 @@ enum SubscriptionDecoder {
 
     /// `METHOD URL`
     private static func http(_ node: Node, hasEndpoint: Bool, _ report: Report) -> HTTPTarget? {
-        guard let scalar = node.scalarText("http", report), let whole = node.template("http", report) else { return nil }
+        guard let scalar = node.scalarText("http", report), let whole = node.template("http", report) else {
+            return nil
+        }
         let trimmed = whole.source.trimmed
         let word = String(trimmed.prefix { $0 != " " && $0 != "\t" })
         let methods = HTTPTarget.Method.allCases.map(\.rawValue)

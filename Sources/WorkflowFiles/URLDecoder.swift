@@ -68,7 +68,8 @@ enum URLDecoder {
             if let scalar = text.unicodeScalars.first(where: { $0.value <= 0x20 || $0.value >= 0x7F }) {
                 let code = String(scalar.value, radix: 16, uppercase: true)
                 report.error(
-                    at: position, "the URL holds the character U+\(String(repeating: "0", count: max(0, 4 - code.count)))\(code)",
+                    at: position,
+                    "the URL holds the character U+\(String(repeating: "0", count: max(0, 4 - code.count)))\(code)",
                     expected: "it percent-encoded")
                 return false
             }

@@ -39,11 +39,16 @@ package struct URLTemplate: Sendable, Hashable {
             }
         }
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            throw .failed(message: "the URL holds a space, a control character or one beyond ASCII; expected them percent-encoded")
+            throw .failed(
+                message: "the URL holds a space, a control character or one beyond ASCII; expected them percent-encoded"
+            )
         }
         if !isPath {
             guard Self.hasHost(text) else {
-                throw .failed(message: "the URL '\(Self.withoutCredentials(text))' has no host; expected http:// or https:// and a host")
+                throw .failed(
+                    message:
+                        "the URL '\(Self.withoutCredentials(text))' has no host; expected http:// or https:// and a host"
+                )
             }
         }
         return text

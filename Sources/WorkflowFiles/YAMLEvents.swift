@@ -74,7 +74,9 @@ final class YAMLEvents {
                 .scalar(text: text, tag: string(scalar.tag), isPlain: isPlain, isBlock: isBlock), string(scalar.anchor)
             )
         case YAML_SEQUENCE_START_EVENT:
-            return (.sequenceStart(tag: string(event.data.sequence_start.tag)), string(event.data.sequence_start.anchor))
+            return (
+                .sequenceStart(tag: string(event.data.sequence_start.tag)), string(event.data.sequence_start.anchor)
+            )
         case YAML_MAPPING_START_EVENT:
             return (.mappingStart(tag: string(event.data.mapping_start.tag)), string(event.data.mapping_start.anchor))
         case YAML_ALIAS_EVENT: return (.alias(string(event.data.alias.anchor) ?? ""), nil)

@@ -17,8 +17,12 @@ struct AnswerTests {
 
     @Test func statusesDecide() {
         for status in [200, 201, 202, 204, 299] { #expect(kind(Answer(status: status)) == .succeeded, "\(status)") }
-        for status in [301, 302, 308, 400, 401, 403, 404, 410, 422] { #expect(kind(Answer(status: status)) == .refused, "\(status)") }
-        for status in [408, 409, 500, 502, 503, 504, 599] { #expect(kind(Answer(status: status)) == .unknown, "\(status)") }
+        for status in [301, 302, 308, 400, 401, 403, 404, 410, 422] {
+            #expect(kind(Answer(status: status)) == .refused, "\(status)")
+        }
+        for status in [408, 409, 500, 502, 503, 504, 599] {
+            #expect(kind(Answer(status: status)) == .unknown, "\(status)")
+        }
         #expect(kind(Answer(status: 429)) == .notDone)
         #expect(kind(Answer(status: 425)) == .ongoing)
     }
@@ -42,7 +46,8 @@ struct AnswerTests {
     }
 
     @Test func theErrorTellsWhatTheProblemDocumentSaid() {
-        let answer = Answer(status: 422, problem: Problem(type: "t", title: "Card declined", detail: "Insufficient funds"))
+        let answer = Answer(
+            status: 422, problem: Problem(type: "t", title: "Card declined", detail: "Insufficient funds"))
         guard case .refused(let error) = TryOutcome(answer, policy: RetryPolicy()) else { return #expect(Bool(false)) }
         #expect(error == TryError(status: 422, type: "t", message: "HTTP 422: Card declined: Insufficient funds"))
     }

@@ -10,13 +10,23 @@ struct RetryPolicyTests {
     }
 
     @Test func delayDoublesUpToTheCap() {
-        let policy = policy { $0.initial = .milliseconds(500); $0.max = .seconds(30) }
+        let policy = policy {
+            $0.initial = .milliseconds(500)
+            $0.max = .seconds(30)
+        }
         let delays = (1...8).map { policy.delay(after: $0, random: 0) }
-        #expect(delays == [.milliseconds(500), .seconds(1), .seconds(2), .seconds(4), .seconds(8), .seconds(16), .seconds(30), .seconds(30)])
+        #expect(
+            delays == [
+                .milliseconds(500), .seconds(1), .seconds(2), .seconds(4), .seconds(8), .seconds(16), .seconds(30),
+                .seconds(30),
+            ])
     }
 
     @Test func multiplierOneIsConstant() {
-        let policy = policy { $0.multiplier = 1; $0.initial = .seconds(3) }
+        let policy = policy {
+            $0.multiplier = 1
+            $0.initial = .seconds(3)
+        }
         #expect(policy.delay(after: 1, random: 0) == .seconds(3))
         #expect(policy.delay(after: 1_000_000, random: 0) == .seconds(3))
     }
@@ -27,7 +37,11 @@ struct RetryPolicyTests {
     }
 
     @Test func initialAboveTheCapIsCapped() {
-        #expect(policy { $0.initial = .seconds(60); $0.max = .seconds(5) }.delay(after: 1, random: 0) == .seconds(5))
+        #expect(
+            policy {
+                $0.initial = .seconds(60)
+                $0.max = .seconds(5)
+            }.delay(after: 1, random: 0) == .seconds(5))
     }
 
     @Test(arguments: [(0.0, 0, 500), (0.5, 500, 750), (0.999, 999, 999)])

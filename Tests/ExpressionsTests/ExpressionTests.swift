@@ -3,13 +3,17 @@ import Primitives
 import Testing
 
 @Suite struct ExpressionTests {
-    @Test(arguments: [".", ".a", ".a.b", ".a[0]", ".a[-1]", #".["x y"]"#, #".a["x y"].b"#, #"."x""#, ".[0]", "$env.NAME", " .a ", "._a1"])
+    @Test(arguments: [
+        ".", ".a", ".a.b", ".a[0]", ".a[-1]", #".["x y"]"#, #".a["x y"].b"#, #"."x""#, ".[0]", "$env.NAME", " .a ",
+        "._a1",
+    ])
     func plainPathNeedsNoJQ(source: String) throws {
         #expect(try Expression(source).path != nil)
     }
 
     @Test(arguments: [
-        ".a + 1", ".a?", ".a[]", ".a[1:2]", ".a[.b]", "..", "a", ".a | .b", "$env", "$env[0]", "$x.a", ".a[99999999999]", #""a""#,
+        ".a + 1", ".a?", ".a[]", ".a[1:2]", ".a[.b]", "..", "a", ".a | .b", "$env", "$env[0]", "$x.a",
+        ".a[99999999999]", #""a""#,
         ".a.[0]x", ".a .b | .", "[.a]", ".[1.5]", #"."\(1)""#,
     ])
     func anythingElseDoes(source: String) throws {
@@ -19,20 +23,35 @@ import Testing
     @Test(arguments: [
         ("input", "'input' is not available in expressions; an expression sees one input, '.'", 0),
         (".a | inputs", "'inputs' is not available in expressions; an expression sees one input, '.'", 5),
-        ("env.PATH", "'env' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 0),
-        ("$ENV.PATH", "'$ENV' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 0),
+        (
+            "env.PATH",
+            "'env' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 0
+        ),
+        (
+            "$ENV.PATH",
+            "'$ENV' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 0
+        ),
         ("debug", "'debug' is not available in expressions; an expression has no output but its value", 0),
         (". | debug(\"x\")", "'debug' is not available in expressions; an expression has no output but its value", 4),
         ("stderr", "'stderr' is not available in expressions; an expression has no output but its value", 0),
         ("halt", "'halt' is not available in expressions; use error(…) to fail", 0),
         ("halt_error", "'halt_error' is not available in expressions; use error(…) to fail", 0),
         ("input_filename", "'input_filename' is not available in expressions; an expression sees one input, '.'", 0),
-        ("$__loc__", "'$__loc__' is not available in expressions; an expression has no place that its value could depend on", 0),
-        ("{$__loc__}", "'$__loc__' is not available in expressions; an expression has no place that its value could depend on", 1),
+        (
+            "$__loc__",
+            "'$__loc__' is not available in expressions; an expression has no place that its value could depend on", 0
+        ),
+        (
+            "{$__loc__}",
+            "'$__loc__' is not available in expressions; an expression has no place that its value could depend on", 1
+        ),
         (#"import "m" as m; m::f"#, "'import' is not available in expressions; an expression cannot read modules", 0),
         (#"include "m"; f"#, "'include' is not available in expressions; an expression cannot read modules", 0),
         ("m::f", "'m::f' names a module; an expression cannot read modules", 0),
-        (#""\(env)""#, "'env' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 3),
+        (
+            #""\(env)""#,
+            "'env' is not available in expressions; use $env.NAME with a variable listed in OUTRIDER_EXPOSE_ENV", 3
+        ),
         ("{(input): 1}", "'input' is not available in expressions; an expression sees one input, '.'", 2),
         ("{a: 1, b: input}", "'input' is not available in expressions; an expression sees one input, '.'", 10),
         ("[{a: 1}, input]", "'input' is not available in expressions; an expression sees one input, '.'", 9),
@@ -49,7 +68,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ".input", ".env.debug", #""input env debug""#, "{input: 1, env: 2, halt: 3}", "{input}", "{a: 1, debug}", ". as $input | $input",
+        ".input", ".env.debug", #""input env debug""#, "{input: 1, env: 2, halt: 3}", "{input}", "{a: 1, debug}",
+        ". as $input | $input",
         "# input\n.", #".["input"]"#, #"{"env": 1}"#, "@base64", #"@json "x\(.env)""#, "my_input_x",
     ])
     func namesThatCallNothingAreAllowed(source: String) throws {
@@ -58,7 +78,9 @@ import Testing
 
     @Test func deepBracketsAreRefused() {
         let source = String(repeating: "[", count: 100_000)
-        #expect(throws: ExpressionError.syntax(message: "the expression has more than 64 levels of brackets", offset: 64)) {
+        #expect(
+            throws: ExpressionError.syntax(message: "the expression has more than 64 levels of brackets", offset: 64)
+        ) {
             try Expression(source)
         }
         let strings = String(repeating: #""\("#, count: 100_000)

@@ -11,12 +11,14 @@ struct CommitOrderTests {
             let late = Session(scene.database.url)
             // Draws its id first, commits last, with hundreds delivered in between.
             try await late.run {
-                try $0.execute(script: "begin; insert into outrider.outbox (topic, payload) values ('order.created', '\"late\"')")
+                try $0.execute(
+                    script: "begin; insert into outrider.outbox (topic, payload) values ('order.created', '\"late\"')")
             }
             for _ in 0..<20 {
                 try await scene.publish(20)
                 try await eventually("only the open transaction's message is left") {
-                    try await scene.database.count("select count(*) from outrider.deliveries where state <> 'scheduled'") == 0
+                    try await scene.database.count(
+                        "select count(*) from outrider.deliveries where state <> 'scheduled'") == 0
                 }
             }
             #expect(scene.handler.count() == 400)
@@ -32,7 +34,8 @@ struct CommitOrderTests {
         try await Scene.with { scene in
             let worker = try await scene.worker()
             try await scene.database.execute(
-                "begin; insert into outrider.outbox (topic, payload) select 'order.created', '\"no\"' from generate_series(1, 50); rollback")
+                "begin; insert into outrider.outbox (topic, payload) select 'order.created', '\"no\"' from generate_series(1, 50); rollback"
+            )
             try await scene.database.execute(
                 """
                 begin; insert into outrider.outbox (topic, payload) values ('order.created', '"yes"');
@@ -64,8 +67,9 @@ struct CommitOrderTests {
                             let id = try await session.run { connection in
                                 try connection.execute(script: "begin")
                                 let id = try connection.query(
-                                    "insert into outrider.outbox (topic, payload) values ('order.created', '{}') returning id")[0]
-                                    .decode(0, as: UUID.self)
+                                    "insert into outrider.outbox (topic, payload) values ('order.created', '{}') returning id"
+                                )[0]
+                                .decode(0, as: UUID.self)
                                 try connection.query("select pg_sleep(\(Double(delay) / 1000))")
                                 try connection.execute(script: commits ? "commit" : "rollback")
                                 return id.description

@@ -9,7 +9,7 @@ import Testing
 /// What is promised when workers, sessions and servers die.
 struct CrashTests {
     @Test func sigtermLetsWhatIsInFlightEndAndRecordsIt() async throws {
-        try await Scene.with(answer: { _ in nil }, options: "timeout: 2s\nretry: { attempts: 1 }") { scene in
+        try await Scene.with(options: "timeout: 2s\nretry: { attempts: 1 }", handler: .hangs) { scene in
             let worker = try await scene.worker()
             try await scene.publish(3)
             try await scene.handler.wait(for: 3)
@@ -22,7 +22,7 @@ struct CrashTests {
     }
 
     @Test func afterTheGracePeriodItEndsAllTheSame() async throws {
-        try await Scene.with(answer: { _ in nil }) { scene in
+        try await Scene.with(handler: .hangs) { scene in
             let worker = try await scene.worker(environment: ["OUTRIDER_GRACE": "300ms"])
             try await scene.publish(3)
             try await scene.handler.wait(for: 3)
@@ -33,7 +33,7 @@ struct CrashTests {
     }
 
     @Test func aSecondSigtermEndsAtOnce() async throws {
-        try await Scene.with(answer: { _ in nil }) { scene in
+        try await Scene.with(handler: .hangs) { scene in
             let worker = try await scene.worker()
             try await scene.publish()
             try await scene.handler.wait(for: 1)
@@ -47,7 +47,8 @@ struct CrashTests {
     @Test func aKilledWorkersDeliveriesAreTakenOverAtOnce() async throws {
         // The first requests hang until their worker is killed, all later ones are answered.
         let isHanging = Atomic(true)
-        try await Scene.with(answer: { _ in isHanging.load(ordering: .relaxed) ? nil : .text("ok") }) { scene in
+        try await Scene.with(handler: .decides { _ in isHanging.load(ordering: .relaxed) ? nil : .text("ok") }) {
+            scene in
             let first = try await scene.worker(environment: ["OUTRIDER_LEASE": "60s"])
             try await scene.publish(40)
             try await scene.handler.wait(for: 40)
@@ -59,14 +60,18 @@ struct CrashTests {
             #expect(scene.handler.received[79].at - killed < .seconds(5))  // far below the lease
             try await scene.waitUntilDelivered()
             #expect(Set(scene.deliveredIDs).count == 40)
-            #expect(try await scene.database.count("select count(*) from outrider.delivery_attempts where outcome = 'rescued'") == 40)
+            #expect(
+                try await scene.database.count(
+                    "select count(*) from outrider.delivery_attempts where outcome = 'rescued'") == 40)
             _ = second
         }
     }
 
     @Test func aFrozenWorkersDeliveriesAreTakenOverAfterItsLeaseAndItsLateReportChangesNothing() async throws {
         let held = Mutex(true)
-        try await Scene.with(answer: { _ in held.withLock { $0 } ? nil : .text("ok") }, options: "timeout: 60s") { scene in
+        try await Scene.with(
+            options: "timeout: 60s", handler: .decides { _ in held.withLock { $0 } ? nil : .text("ok") }
+        ) { scene in
             let first = try await scene.worker(environment: ["OUTRIDER_LEASE": "2s", "OUTRIDER_NAME": "first"])
             try await scene.publish(10)
             try await scene.handler.wait(for: 10)
@@ -88,7 +93,8 @@ struct CrashTests {
     }
 
     @Test func postgresKilledUnderLoadLosesNothing() async throws {
-        let postgres = try EmbeddedPostgres(directory: Files.makeTemporaryDirectory("outrider-crash"), settings: [("max_connections", "50")])
+        let postgres = try EmbeddedPostgres(
+            directory: Files.makeTemporaryDirectory("outrider-crash"), settings: [("max_connections", "50")])
         let handler = try HandlerServer()
         let folder = TemporaryFolder()
         folder.write(Scene.mail(), to: "mail.yaml")
@@ -133,11 +139,13 @@ struct CrashTests {
         let postgres = try EmbeddedPostgres(directory: Files.makeTemporaryDirectory("outrider-late"))
         let url = postgres.url()
         postgres.stop()
-        let worker = try RunningOutrider(["run", "--listen", "127.0.0.1:0"], environment: ["OUTRIDER_DATABASE_URL": url])
+        let worker = try RunningOutrider(
+            ["run", "--listen", "127.0.0.1:0"], environment: ["OUTRIDER_DATABASE_URL": url])
         try await worker.waitForLog("database.lost")
         try postgres.start()
         try await worker.waitForLog("outrider migrate")  // and now for its schema
-        #expect(try await RunningOutrider.run(["migrate"], environment: ["OUTRIDER_DATABASE_URL": url]).exit == .code(0))
+        #expect(
+            try await RunningOutrider.run(["migrate"], environment: ["OUTRIDER_DATABASE_URL": url]).exit == .code(0))
         try await worker.waitForLog("worker.ready")
         worker.terminate()
         #expect(try await worker.exit() == .code(0))
@@ -166,14 +174,5 @@ struct CrashTests {
                 "select outrider.publish('order.created', '1', deliver_at => clock_timestamp() + interval '200 ms')")
             try await scene.handler.wait(for: 1)
         }
-    }
-}
-
-extension Scene {
-    fileprivate static func with(
-        answer: @escaping @Sendable (HandlerServer.Received) -> ServerResponse?, options: String = "",
-        _ body: (Scene) async throws -> Void
-    ) async throws {
-        try await with(workflows: nil, options: options, answer: answer, body)
     }
 }

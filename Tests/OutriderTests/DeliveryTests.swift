@@ -44,7 +44,7 @@ struct DeliveryTests {
     @Test func failuresAreRetriedWithTheSameKeyAndEndAsALetterWithEveryError() async throws {
         try await Scene.with(
             options: "retry: { attempts: 3, initial: 20ms, max: 50ms }",
-            answer: { _ in .problem(status: 503, title: "Busy", detail: "mail server") }
+            handler: .answers(.problem(status: 503, title: "Busy", detail: "mail server"))
         ) { scene in
             let worker = try await scene.worker()
             try await scene.publish()
@@ -67,7 +67,7 @@ struct DeliveryTests {
     }
 
     @Test func refusalIsADeadLetterAtOnce() async throws {
-        try await Scene.with(answer: { _ in .text("no", status: 422) }) { scene in
+        try await Scene.with(handler: .answers(.text("no", status: 422))) { scene in
             let worker = try await scene.worker()
             try await scene.publish()
             try await eventually("there is a dead letter") { try await scene.deadLetters() == 1 }
@@ -80,7 +80,7 @@ struct DeliveryTests {
         let answers = Mutex(0)
         try await Scene.with(
             options: "retry: { attempts: 2, initial: 10ms, jitter: none, ongoing_interval: 10ms }",
-            answer: { _ in
+            handler: .decides { _ in
                 let number = answers.withLock { number in
                     number += 1
                     return number
@@ -105,17 +105,22 @@ struct DeliveryTests {
     }
 
     @Test func tooLargeAnAnswerIsFinal() async throws {
-        try await Scene.with(answer: { _ in ServerResponse(status: 200, body: [UInt8](repeating: 65, count: 10 << 20)) }) { scene in
+        try await Scene.with(
+            handler: .answers(ServerResponse(status: 200, body: [UInt8](repeating: 65, count: 10 << 20)))
+        ) { scene in
             let worker = try await scene.worker()
             try await scene.publish()
             try await eventually("there is a dead letter") { try await scene.deadLetters() == 1 }
-            #expect(try await scene.database.value("select reason from outrider.dead_letters", as: String.self) == "output-too-large")
+            #expect(
+                try await scene.database.value("select reason from outrider.dead_letters", as: String.self)
+                    == "output-too-large")
             _ = worker
         }
     }
 
     @Test func redirectsAreNotFollowed() async throws {
-        try await Scene.with(answer: { _ in ServerResponse(status: 302, headers: [("Location", "/elsewhere")]) }) { scene in
+        try await Scene.with(handler: .answers(ServerResponse(status: 302, headers: [("Location", "/elsewhere")]))) {
+            scene in
             let worker = try await scene.worker()
             try await scene.publish()
             try await eventually("there is a dead letter") { try await scene.deadLetters() == 1 }
@@ -137,13 +142,16 @@ struct DeliveryTests {
             topics: [ order.created ]
             deliver: { http: "POST ${ $env.SHOP }/quick" }
             """
-        try await Scene.with(workflows: workflows, answer: { $0.request.path == "/slow" ? nil : .text("ok") }) { scene in
+        try await Scene.with(workflows: workflows, handler: .decides { $0.request.path == "/slow" ? nil : .text("ok") })
+        {
+            scene in
             let worker = try await scene.worker()
             try await scene.publish(500)
             try await scene.handler.wait(for: 500, at: "/quick")
             #expect(scene.handler.count("/slow") <= 4)
             try await eventually("the hanging ones time out") { try await scene.deadLetters() >= 2 }
-            let error = try await scene.database.value("select last_error from outrider.dead_letters limit 1", as: String.self)
+            let error = try await scene.database.value(
+                "select last_error from outrider.dead_letters limit 1", as: String.self)
             #expect(error.contains("no complete answer within 2000 ms"))
             _ = worker
         }
@@ -155,7 +163,9 @@ struct DeliveryTests {
             let worker = try await scene.worker()
             try await scene.publish()
             try await eventually("there is a dead letter") { try await scene.deadLetters() == 1 }
-            #expect(try await scene.database.count("select count(*) from outrider.delivery_attempts where outcome = 'failed'") == 2)
+            #expect(
+                try await scene.database.count(
+                    "select count(*) from outrider.delivery_attempts where outcome = 'failed'") == 2)
             _ = worker
         }
     }
@@ -188,7 +198,9 @@ struct DeliveryTests {
             #expect(scene.handler.count("/paid") == 1)
             #expect(scene.handler.count("/flagged") == 2)
             #expect(scene.handler.count("/broken") == 0)
-            #expect(try await scene.database.count("select count(*) from outrider.dead_letters where reason = 'expression'") == 2)
+            #expect(
+                try await scene.database.count("select count(*) from outrider.dead_letters where reason = 'expression'")
+                    == 2)
             _ = worker
         }
     }
@@ -205,18 +217,21 @@ struct DeliveryTests {
             #expect(ContinuousClock.now - began >= .milliseconds(650))
             try await scene.waitUntilDelivered()
             #expect(scene.handler.received.map(\.body) == ["1"])
-            #expect(try await scene.database.count("select count(*) from outrider.delivery_attempts where outcome = 'expired'") == 1)
+            #expect(
+                try await scene.database.count(
+                    "select count(*) from outrider.delivery_attempts where outcome = 'expired'") == 1)
             _ = worker
         }
     }
 
     @Test func atMostOnceIsNeverTriedAgain() async throws {
-        try await Scene.with(options: "delivery: at-most-once", answer: { _ in .text("no", status: 503) }) { scene in
+        try await Scene.with(options: "delivery: at-most-once", handler: .answers(.text("no", status: 503))) { scene in
             let worker = try await scene.worker()
             try await scene.publish(20)
             try await scene.handler.wait(for: 20)
             try await eventually("the tries are recorded") {
-                try await scene.database.count("select count(*) from outrider.delivery_attempts where outcome = 'failed'") == 20
+                try await scene.database.count(
+                    "select count(*) from outrider.delivery_attempts where outcome = 'failed'") == 20
             }
             #expect(try await scene.undelivered() == 0)
             #expect(try await scene.deadLetters() == 0)
@@ -230,7 +245,8 @@ struct DeliveryTests {
             let worker = try await scene.worker()
             try await scene.publish(5)
             try await eventually("five successes are recorded") {
-                try await scene.database.count("select count(*) from outrider.delivery_attempts where outcome = 'succeeded'") == 5
+                try await scene.database.count(
+                    "select count(*) from outrider.delivery_attempts where outcome = 'succeeded'") == 5
             }
             _ = worker
         }
@@ -251,7 +267,9 @@ struct DeliveryTests {
             deliver: { http: POST /mail, endpoint: shop }
             """
         try await Scene.with(workflows: workflows) { scene in
-            let worker = try await scene.worker(environment: ["TOKEN": "s3cret", "WEBHOOK": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+            let worker = try await scene.worker(environment: [
+                "TOKEN": "s3cret", "WEBHOOK": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            ])
             try await scene.publish()
             try await scene.handler.wait(for: 1)
             let received = scene.handler.received[0]

@@ -12,12 +12,11 @@ final class Scene: Sendable {
 
     /// A scene with the subscription `mail` for the topic `order.created`, unless `workflows` says otherwise.
     static func with(
-        workflows: String? = nil, options: String = "",
-        answer: @escaping @Sendable (HandlerServer.Received) -> ServerResponse? = { _ in .text("ok") },
+        workflows: String? = nil, options: String = "", handler: HandlerServer.Behaviour = .answersOK,
         _ body: (Scene) async throws -> Void
     ) async throws {
         try await TestDatabase.with { database in
-            let scene = Scene(database: database, handler: try HandlerServer(answer))
+            let scene = Scene(database: database, handler: try HandlerServer(handler))
             scene.folder.write(workflows ?? Scene.mail(options), to: "workflows/mail.yaml")
             try await body(scene)
             scene.handler.stop()
@@ -78,7 +77,8 @@ final class Scene: Sendable {
     }
 
     func deadLetters() async throws -> Int {
-        try await database.count("select count(*) from outrider.dead_letters where redriven_at is null and discarded_at is null")
+        try await database.count(
+            "select count(*) from outrider.dead_letters where redriven_at is null and discarded_at is null")
     }
 
     /// The ids that the handler saw, each as often as it came.

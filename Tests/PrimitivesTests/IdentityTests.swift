@@ -11,12 +11,18 @@ struct IdentityTests {
         #expect(UUID("01a20cbb-5355-7a85-aebc-e0fb000002e7")! > uuid)
     }
 
-    @Test(arguments: ["", "01a20cbb53557a85aebce0fb000002e6", "01a20cbb-5355-7a85-aebc-e0fb000002eg", "01a20cbb-5355-7a85-aebce-0fb000002e6"])
+    @Test(arguments: [
+        "", "01a20cbb53557a85aebce0fb000002e6", "01a20cbb-5355-7a85-aebc-e0fb000002eg",
+        "01a20cbb-5355-7a85-aebce-0fb000002e6",
+    ])
     func refusesWhatIsNoUUID(text: String) {
         #expect(UUID(text) == nil)
     }
 
-    @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")])
+    @Test(arguments: [
+        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+        ("foobar", "Zm9vYmFy"),
+    ])
     func base64FollowsTheRFCsVectors(plain: String, encoded: String) {
         #expect(base64(plain.utf8) == encoded)
         #expect(base64Decoded(encoded) == Array(plain.utf8))

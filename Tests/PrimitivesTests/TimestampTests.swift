@@ -17,7 +17,10 @@ struct TimestampTests {
         #expect(Timestamp(rfc3339: "2026-11-24t08:16:00.1z")?.microseconds == 1_795_508_160_100_000)
     }
 
-    @Test(arguments: ["", "2026-11-24", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-24T24:00:00Z", "2026-11-24T08:16:00", "2026-11-24T08:16:00.Z", "x"])
+    @Test(arguments: [
+        "", "2026-11-24", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-24T24:00:00Z", "2026-11-24T08:16:00",
+        "2026-11-24T08:16:00.Z", "x",
+    ])
     func refusesWhatIsNoInstant(text: String) {
         #expect(Timestamp(rfc3339: text) == nil)
     }

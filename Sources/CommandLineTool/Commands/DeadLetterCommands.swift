@@ -67,7 +67,9 @@ extension Command {
             options: Option.database + [.value("reason", "TEXT", "why it is not wanted; kept with it")]
         ) { arguments in
             let id = try arguments.uuid(try arguments.operand("the dead letter's id"), "a dead letter")
-            guard let reason = arguments["reason"] else { throw UsageError("--reason is missing: say why it is not wanted") }
+            guard let reason = arguments["reason"] else {
+                throw UsageError("--reason is missing: say why it is not wanted")
+            }
             try await arguments.withDatabase { try Operations($0).discard(id, reason: reason) }
             print("discarded \(id)")
             return 0

@@ -13,7 +13,8 @@ extension Command {
         case .json:
             let rows = findings.map { finding -> JSON in
                 [
-                    "verdict": JSON(finding.verdict.rawValue), "subject": JSON(finding.subject), "found": JSON(finding.found),
+                    "verdict": JSON(finding.verdict.rawValue), "subject": JSON(finding.subject),
+                    "found": JSON(finding.found),
                     "remedy": JSON(finding.remedy),
                 ]
             }

@@ -10,7 +10,8 @@ extension Command {
             with its checksum. `down` takes back one migration, or all above --to; what its tables held is gone.
             """,
         options: Option.database + [
-            .value("to", "N", "with down: the version to go back to; 0 takes everything back", fallback: "one less"), .format,
+            .value("to", "N", "with down: the version to go back to; 0 takes everything back", fallback: "one less"),
+            .format,
         ],
         examples: ["outrider migrate", "outrider migrate status --format json", "outrider migrate down --to 2"]
     ) { arguments in
@@ -39,13 +40,16 @@ extension Command {
     private static func listing(_ status: Migrator.Status) -> Listing {
         func row(_ version: Int, _ name: String, _ state: String, _ step: Migrator.Applied? = nil) -> JSON {
             [
-                "version": JSON(version), "name": JSON(name), "state": JSON(state), "applied_at": JSON(step?.appliedAt.rfc3339),
+                "version": JSON(version), "name": JSON(name), "state": JSON(state),
+                "applied_at": JSON(step?.appliedAt.rfc3339),
                 "applied_by": JSON(step?.appliedBy), "checksum": JSON(step.map { String($0.checksum.prefix(12)) }),
             ]
         }
         let unknown = Set(status.unknown.map(\.version))
         let rows =
-            status.applied.map { row($0.version, $0.name, unknown.contains($0.version) ? "newer than this outrider" : "applied", $0) }
+            status.applied.map {
+                row($0.version, $0.name, unknown.contains($0.version) ? "newer than this outrider" : "applied", $0)
+            }
             + status.pending.map { row($0.version, $0.name, "pending") }
         return Listing(
             rows: rows, empty: "no migrations",

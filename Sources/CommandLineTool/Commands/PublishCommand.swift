@@ -5,7 +5,8 @@ import Store
 extension Command {
     static let publish = Command(
         name: "publish", summary: "publishes a message", usage: "TOPIC [PAYLOAD | @FILE | -]",
-        details: "The payload is JSON: the word itself, a file's content with @, standard input with -; {} when left out.",
+        details:
+            "The payload is JSON: the word itself, a file's content with @, standard input with -; {} when left out.",
         options: Option.database + [
             .value("key", "KEY", "what the message is about; the order of a key, and CloudEvents' subject"),
             .value("header", "NAME=VALUE", "a header for the handler", isRepeatable: true),
@@ -30,7 +31,9 @@ extension Command {
         message.dedupeKey = arguments["dedupe-key"]
         let headers = try arguments.all("header").map { text -> (name: String, value: JSON) in
             let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, !parts[0].isEmpty else { throw UsageError("--header is '\(text)'; expected NAME=VALUE") }
+            guard parts.count == 2, !parts[0].isEmpty else {
+                throw UsageError("--header is '\(text)'; expected NAME=VALUE")
+            }
             return (String(parts[0]), .string(String(parts[1])))
         }
         if !headers.isEmpty { message.headers = .object(JSONObject(headers)) }

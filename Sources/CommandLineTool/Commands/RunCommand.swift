@@ -43,7 +43,9 @@ extension Command {
             let session = Session(url, options: options)
             let known = try? await session.run { try DefinitionStore($0).endpoints().map(\.name) }
             await session.close()
-            if let known { files = await arguments.loadWorkflows(paths, known: WorkflowFolder.KnownNames(endpoints: Set(known))) }
+            if let known {
+                files = await arguments.loadWorkflows(paths, known: WorkflowFolder.KnownNames(endpoints: Set(known)))
+            }
         }
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }
         guard !files.hasErrors else { throw CommandFailure("the workflow files have errors; nothing was applied") }
@@ -58,7 +60,8 @@ extension Command {
         let worker = Worker(configuration, log: log, metrics: metrics)
         let admin = try listen.map { listen in
             try WorkerSettings.admin(
-                listen: listen, token: token, databaseURL: configuration.databaseURL, health: worker.health, metrics: metrics)
+                listen: listen, token: token, databaseURL: configuration.databaseURL, health: worker.health,
+                metrics: metrics)
         }
         if let admin { log.info("http.listening", ["port": admin.port]) }
         TerminationSignals.onFirst { worker.drain() }

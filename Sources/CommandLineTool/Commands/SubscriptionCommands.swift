@@ -11,7 +11,9 @@ extension Command {
             let rows = try await arguments.withDatabase { try Operations($0).subscriptions() }
             let listing = Listing(
                 rows: rows, empty: "no subscriptions; outrider apply brings them in",
-                columns: ["name", "topics", "state", "ready", "in_flight", "scheduled", "dead", "oldest_age", "workers"])
+                columns: [
+                    "name", "topics", "state", "ready", "in_flight", "scheduled", "dead", "oldest_age", "workers",
+                ])
             print(listing.text(try arguments.choice("format", default: .text)), terminator: "")
             return 0
         },
@@ -20,7 +22,9 @@ extension Command {
             options: Option.database + [.format]
         ) { arguments in
             let name = try arguments.operand("the subscription's name")
-            let names = try await arguments.withDatabase { try Operations($0).subscriptions().compactMap { $0["name"]?.string } }
+            let names = try await arguments.withDatabase {
+                try Operations($0).subscriptions().compactMap { $0["name"]?.string }
+            }
             guard let record = try await arguments.withDatabase({ try Operations($0).subscription(name) }) else {
                 let hint = closest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
                 throw CommandFailure("there is no subscription \(name)\(hint)")
@@ -29,7 +33,8 @@ extension Command {
             return 0
         },
         Command(
-            name: "subscription pause", summary: "stops delivering; messages wait", usage: "NAME", options: Option.database
+            name: "subscription pause", summary: "stops delivering; messages wait", usage: "NAME",
+            options: Option.database
         ) { arguments in
             let name = try arguments.operand("the subscription's name")
             try await arguments.withDatabase { try Operations($0).pause(name) }
@@ -45,17 +50,23 @@ extension Command {
             return 0
         },
         Command(
-            name: "subscription replay", summary: "sends messages from the log again", usage: "NAME --from TIME [--to TIME]",
+            name: "subscription replay", summary: "sends messages from the log again",
+            usage: "NAME --from TIME [--to TIME]",
             details: "What is still to be delivered is not sent twice. A worker carries it out, step by step.",
             options: Option.database + [
-                .value("from", "TIME", "published at or after"), .value("to", "TIME", "published before", fallback: "now"),
+                .value("from", "TIME", "published at or after"),
+                .value("to", "TIME", "published before", fallback: "now"),
                 .value("key", "KEY", "only messages of this key"),
             ], examples: ["outrider subscription replay order-email --from 2026-11-24T08:00:00Z"]
         ) { arguments in
             let name = try arguments.operand("the subscription's name")
-            guard let from = try arguments.time("from") else { throw UsageError("--from is missing: --from 2026-11-24T08:00:00Z") }
+            guard let from = try arguments.time("from") else {
+                throw UsageError("--from is missing: --from 2026-11-24T08:00:00Z")
+            }
             let (to, key) = (try arguments.time("to") ?? .now(), arguments["key"])
-            let operation = try await arguments.withDatabase { try Operations($0).replay(name, from: from, to: to, key: key) }
+            let operation = try await arguments.withDatabase {
+                try Operations($0).replay(name, from: from, to: to, key: key)
+            }
             print("operation \(operation) is queued; a worker carries it out")
             return 0
         },

@@ -7,7 +7,8 @@ import WorkflowFiles
 
 extension Option {
     static let workflows = value(
-        "workflows", "FOLDER", "the workflow files", environment: ["OUTRIDER_WORKFLOWS"], fallback: "Workflows, if there is one")
+        "workflows", "FOLDER", "the workflow files", environment: ["OUTRIDER_WORKFLOWS"],
+        fallback: "Workflows, if there is one")
 }
 
 extension Arguments {
@@ -19,7 +20,9 @@ extension Arguments {
     }
 
     /// Reads and checks; every expression is compiled in a process of its own.
-    func loadWorkflows(_ paths: [String], known: WorkflowFolder.KnownNames = WorkflowFolder.KnownNames()) async -> CheckedFiles {
+    func loadWorkflows(_ paths: [String], known: WorkflowFolder.KnownNames = WorkflowFolder.KnownNames()) async
+        -> CheckedFiles
+    {
         let evaluator = Evaluator(executable: "/proc/self/exe")
         let files = await WorkflowFolder.load(paths: paths, known: known, evaluator: evaluator)
         evaluator.close()
@@ -36,11 +39,14 @@ extension Command {
     static let check = Command(
         name: "check", summary: "checks workflow files, all errors at once", usage: "[PATH…]",
         details: "Folders are searched for *.yaml, *.yml and *.json. Nothing is changed, and no database is needed.",
-        options: [.workflows, .format], examples: ["outrider check", "outrider check Workflows/orders.yaml --format json"]
+        options: [.workflows, .format],
+        examples: ["outrider check", "outrider check Workflows/orders.yaml --format json"]
     ) { arguments in
         let format = try arguments.choice("format", default: OutputFormat.text)
         let paths = arguments.workflowPaths
-        guard !paths.isEmpty else { throw UsageError("nothing to check: name a folder or a file, or make a folder Workflows") }
+        guard !paths.isEmpty else {
+            throw UsageError("nothing to check: name a folder or a file, or make a folder Workflows")
+        }
         let files = await arguments.loadWorkflows(paths)
         switch format {
         case .json:
@@ -77,7 +83,9 @@ extension Command {
     ) { arguments in
         let format = try arguments.choice("format", default: OutputFormat.text)
         let paths = arguments.workflowPaths
-        guard !paths.isEmpty else { throw UsageError("nothing to apply: name a folder or a file, or make a folder Workflows") }
+        guard !paths.isEmpty else {
+            throw UsageError("nothing to apply: name a folder or a file, or make a folder Workflows")
+        }
         let endpoints = try await arguments.withDatabase { try DefinitionStore($0).endpoints().map(\.name) }
         let files = await arguments.loadWorkflows(paths, known: WorkflowFolder.KnownNames(endpoints: Set(endpoints)))
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }

@@ -37,7 +37,9 @@ struct Demo {
 
         say("The warehouse is down. \(orders) orders come in; every tenth transaction is rolled back.")
         shop.takeWarehouse(down: true)
-        try await session.run { try $0.execute(script: "create schema shop; create table shop.orders (id int primary key, total numeric)") }
+        try await session.run {
+            try $0.execute(script: "create schema shop; create table shop.orders (id int primary key, total numeric)")
+        }
         for start in stride(from: 1, through: orders, by: 10) {
             try await place(start..<min(start + 10, orders + 1))
             if start % 100 == 91 { try await progress() }
@@ -46,14 +48,20 @@ struct Demo {
         shop.takeWarehouse(down: false)
         try await waitWithProgress { try await self.undelivered() == 0 }
 
-        let letters = try await session.run { try Operations($0).deadLetters(subscription: nil, closedToo: false, limit: 100) }
+        let letters = try await session.run {
+            try Operations($0).deadLetters(subscription: nil, closedToo: false, limit: 100)
+        }
         say("Everything is delivered but \(letters.count) refused bills. The dead letters, as an operator sees them:")
-        try psql("select subscription, key, attempts, reason, last_error from outrider.dead_letters where redriven_at is null")
+        try psql(
+            "select subscription, key, attempts, reason, last_error from outrider.dead_letters where redriven_at is null"
+        )
         say("The cards are unblocked, the letters redriven: select outrider.redrive(id) from outrider.dead_letters …")
         shop.unblockCards()
         _ = try await session.run { try Operations($0).redriveAll(subscription: "order-billing", before: nil) }
         try await waitWithProgress {
-            let open = try await self.session.run { try Operations($0).deadLetters(subscription: nil, closedToo: false, limit: 1) }
+            let open = try await self.session.run {
+                try Operations($0).deadLetters(subscription: nil, closedToo: false, limit: 1)
+            }
             let waiting = try await self.undelivered()
             return open.isEmpty && waiting == 0
         }
@@ -142,7 +150,9 @@ struct Demo {
             let expected = service == "bills" ? Set(rows.filter { $0.1 > 0 }.map(\.0)) : placed
             let done = ledger.orders[service] ?? []
             let (missing, invented) = (expected.subtracting(done), done.subtracting(expected))
-            print("  \(service): \(done.count) of \(expected.count) done, \(missing.count) missing, \(invented.count) of orders that were rolled back or need none")
+            print(
+                "  \(service): \(done.count) of \(expected.count) done, \(missing.count) missing, \(invented.count) of orders that were rolled back or need none"
+            )
             if !missing.isEmpty || !invented.isEmpty { isComplete = false }
         }
         print("  requests that repeated a done one: \(ledger.repeats)")

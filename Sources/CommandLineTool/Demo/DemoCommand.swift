@@ -9,7 +9,8 @@ import WorkflowFiles
 
 extension Command {
     static let demo = Command(
-        name: "demo", summary: "orders, failures, a dead letter and its redrive before your eyes, on a database of its own",
+        name: "demo",
+        summary: "orders, failures, a dead letter and its redrive before your eyes, on a database of its own",
         details: """
             Publishes orders of a small shop in the transactions that write them, some of which are rolled back, while mail is
             busy now and then, the warehouse is down for a while, and the billing refuses some. In the end the
@@ -26,7 +27,8 @@ extension Command {
         let files = await arguments.loadWorkflows(arguments.workflowPaths)
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }
         guard !files.hasErrors, !files.definitions.isEmpty else {
-            throw CommandFailure("the demo works with the project's folder Workflows; run it there, or name it with --workflows")
+            throw CommandFailure(
+                "the demo works with the project's folder Workflows; run it there, or name it with --workflows")
         }
         Files.removeTree(folder)
         let environment = try await DemoEnvironment(folder: folder)

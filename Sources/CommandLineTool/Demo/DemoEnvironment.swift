@@ -35,7 +35,9 @@ final class DemoEnvironment: Sendable {
         url = postgres.url(database: "demo")
         let shop = DemoShop()
         self.shop = shop
-        shopServer = try HTTPServer(address: shopAddress) { request, responder in responder.respond(shop.answer(request)) }
+        shopServer = try HTTPServer(address: shopAddress) { request, responder in
+            responder.respond(shop.answer(request))
+        }
         let admin = Session(postgres.url())
         try await admin.run { connection in
             if try connection.query("select from pg_database where datname = 'demo'").isEmpty {

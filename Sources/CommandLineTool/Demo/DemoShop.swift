@@ -39,10 +39,14 @@ final class DemoShop: Sendable {
     func answer(_ request: ServerRequest) -> ServerResponse {
         let service = String(request.path.dropFirst())
         guard ["email", "warehouse", "bills"].contains(service) else {
-            return .problem(status: 404, title: "No such service", detail: "The shop has /email, /warehouse and /bills.")
+            return .problem(
+                status: 404, title: "No such service", detail: "The shop has /email, /warehouse and /bills.")
         }
-        guard let order = (try? JSON(parsing: request.body))?["orderId"]?.int, let key = request.headers["idempotency-key"] else {
-            return .problem(status: 400, title: "Not an order", detail: "Expected a body with an orderId, and an Idempotency-Key.")
+        guard let order = (try? JSON(parsing: request.body))?["orderId"]?.int,
+            let key = request.headers["idempotency-key"]
+        else {
+            return .problem(
+                status: 400, title: "Not an order", detail: "Expected a body with an orderId, and an Idempotency-Key.")
         }
         let attempt = request.headers["outrider-attempt"].flatMap(Int.init) ?? 1
         return state.withLock { state in

@@ -16,7 +16,8 @@ extension Command {
             runs the worker, with a small demo shop at $env.SHOP_URL to deliver to. Data stays from run to run.
             Ctrl-C stops everything.
             """,
-        options: [.value("directory", "FOLDER", "where the database lives", fallback: ".outrider/dev")] + WorkerSettings.options,
+        options: [.value("directory", "FOLDER", "where the database lives", fallback: ".outrider/dev")]
+            + WorkerSettings.options,
         examples: ["outrider dev", "outrider dev --workflows examples --log-level debug"]
     ) { arguments in
         try arguments.noOperands()
