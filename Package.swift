@@ -100,7 +100,12 @@ let package = Package(
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
         tests("HTTPTests", ["HTTPClient", "HTTPServer", "Primitives"]),
         tests("EngineTests", ["Engine", "Store", "Primitives"]),
-        tests("StoreTests", ["Store", "Postgres", "TestSupport", "Primitives"]),
+        tests(
+            "StoreTests",
+            [
+                "Store", "Migrations", "Postgres", "EmbeddedPostgres", "TestSupport", "WorkflowFiles", "Delivery",
+                "Primitives",
+            ]),
         tests(
             "OutriderTests",
             ["outrider", "TestSupport", "Postgres", "HTTPClient", "HTTPServer", "Store", "Primitives"]),

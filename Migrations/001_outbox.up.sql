@@ -10,30 +10,31 @@
 
 -- UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, random bits, and in the last 32 bits the transaction's id.
 -- The last part tells an id that this transaction generated from one that a caller chose, without keeping a list.
--- In plpgsql, which keeps its plan for the session; an SQL function would be parsed and inlined by every statement.
+-- In plpgsql, which keeps its plan for the session; an SQL function would be parsed and inlined by every statement. Its names
+-- are written out because setting a search_path for each row would cost more than the rest of it.
 create function outrider.uuid_v7() returns uuid
 language plpgsql volatile parallel unsafe as $$
 begin
-    return encode(
-        set_bit(set_bit(
-            overlay(overlay(uuid_send(gen_random_uuid())
-                placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6)
-                placing xidsend(pg_current_xact_id()::xid) from 13 for 4),
-            52, 1), 53, 1), 'hex')::uuid;
+    return pg_catalog.encode(
+        pg_catalog.set_bit(pg_catalog.set_bit(
+            overlay(overlay(pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+                placing substring(pg_catalog.int8send((pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())
+                    operator(pg_catalog.*) 1000)::bigint) from 3) from 1 for 6)
+                placing pg_catalog.xidsend(pg_catalog.pg_current_xact_id()::pg_catalog.xid) from 13 for 4),
+            52, 1), 53, 1), 'hex')::pg_catalog.uuid;
 end
 $$;
 
+-- The bodies of these two are parsed here and now, so no search_path of a caller changes them.
 create function outrider.is_generated(id uuid) returns boolean
-language sql stable parallel unsafe as $$
-    select substring(uuid_send(id) from 13) = xidsend(pg_current_xact_id()::xid)
-$$;
+language sql stable parallel unsafe
+return substring(uuid_send(id) from 13) = xidsend(pg_current_xact_id()::xid);
 
 -- The smallest UUIDv7 of an instant: bounds of partitions and of a replay.
 create function outrider.uuid_v7_floor(at timestamptz) returns uuid
-language sql immutable parallel safe as $$
-    select encode(substring(int8send((extract(epoch from at) * 1000)::bigint) from 3)
-        || '\x70008000000000000000'::bytea, 'hex')::uuid
-$$;
+language sql immutable parallel safe
+return encode(substring(int8send((extract(epoch from at) * 1000)::bigint) from 3)
+    || '\x70008000000000000000'::bytea, 'hex')::uuid;
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- What the workflow files declare
@@ -255,7 +256,7 @@ begin
     ) s
     where case
         when m.topic !~ '^[a-z][a-z0-9.-]*$' or length(m.topic) > 255
-            or jsonb_typeof(m.headers) <> 'object' or m.headers @? '$.* ? (@.type() != "string")'
+            or jsonb_typeof(m.headers) <> 'object' or m.headers @? 'strict $.* ? (@.type() != "string")'
         then outrider.refuse_malformed(m.topic, m.headers) is not null
         when m.deliver_at > now() then set_config('outrider.some_later', 'on', true) is null
         else true
@@ -321,7 +322,9 @@ begin
         continue when exists (select from outrider.outbox_partition p where p.name = partition);
         perform set_config('lock_timeout', '200ms', true);
         execute format('create table outrider.%I (like outrider.outbox including defaults including constraints)', partition);
-        -- What a caller's own id put into the default partition belongs here now, else the attach would be refused.
+        -- What a caller's own id put into the default partition belongs here now, else the attach would be refused. The lock,
+        -- which the attach takes too, keeps others from putting more there in between.
+        lock table outrider.outbox_default in access exclusive mode;
         perform set_config('outrider.moving', 'on', true);
         execute format(
             'with moved as (delete from outrider.outbox_default where id >= %1$L and id < %2$L returning *)

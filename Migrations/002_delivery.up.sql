@@ -120,14 +120,17 @@ begin
     if not found then
         return 0;  -- another worker was faster
     end if;
+    -- First the trace, so that a dead letter that the next statement writes finds all of it.
+    with held as (
+        select d.* from outrider.delivery d where d.owner = dead for update
+    )
+    insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
+    select h.message_id, h.subscription_id, h.attempts + 1, clock_timestamp(), 'rescued',
+        'the worker was lost while it had this delivery', worker_name
+    from held h;
     with taken as (
         delete from outrider.delivery d where d.owner = dead
         returning d.*
-    ), noted as (
-        insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
-        select t.message_id, t.subscription_id, t.attempts + 1, clock_timestamp(), 'rescued',
-            'the worker was lost while it had this delivery', worker_name
-        from taken t
     ), again as (
         insert into outrider.delivery (subscription_id, attempts, rescues, replay, message_id, first_tried_at)
         select t.subscription_id, t.attempts, t.rescues + 1, t.replay, t.message_id, t.first_tried_at
@@ -249,6 +252,7 @@ declare
     longest interval := greatest((select max(t.retention) from outrider.topic t), interval '1 day');
     removed int;
     total int := 0;
+    outlived tid[];
 begin
     delete from outrider.dedupe where ctid = any (array(
         select d.ctid from outrider.dedupe d where d.expires_at < now() limit most for update skip locked));
@@ -261,14 +265,19 @@ begin
         order by c.at limit most));
     get diagnostics removed = row_count;
     total := total + removed;
-    -- The default partition is not dropped by time: its rows go one by one once they are delivered and past retention.
-    delete from outrider.outbox_default where ctid = any (array(
+    -- The default partition is not dropped by time: its rows go one by one once they are delivered and past retention. They
+    -- are locked first and looked at again with a new snapshot, for a redrive may have wanted one in between.
+    outlived := array(
         select m.ctid from outrider.outbox_default m
         left join outrider.topic t on t.name = m.topic
         where m.published_at < now() - coalesce(t.retention, interval '1 day')
             and not exists (select from outrider.delivery d where d.message_id = m.id)
             and not exists (select from outrider.scheduled s where s.message_id = m.id)
-        limit most));
+        limit most for update of m skip locked);
+    delete from outrider.outbox_default m
+    where m.ctid = any (outlived)
+        and not exists (select from outrider.delivery d where d.message_id = m.id)
+        and not exists (select from outrider.scheduled s where s.message_id = m.id);
     get diagnostics removed = row_count;
     total := total + removed;
     delete from outrider.cancelled_message where ctid = any (array(

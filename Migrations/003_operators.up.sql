@@ -92,21 +92,32 @@ $$;
 
 -- Puts the message of a letter, locked by the caller, back into the queue of its subscription, with its id: a handler that did
 -- succeed recognises the idempotency key. The log may have dropped the message; the letter's copy brings it back.
-create function outrider.requeue(letter outrider.dead_letter) returns uuid
-language plpgsql volatile
+create function outrider.requeue(letter outrider.dead_letter, by text) returns uuid
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
 begin
     if not exists (select from outrider.subscription s where s.id = letter.subscription_id) then
         raise exception 'subscription % of dead letter % is gone', letter.subscription, letter.id using errcode = 'OR006',
             hint = 'Apply its file again and publish the payload anew, or discard the letter.';
     end if;
-    perform set_config('outrider.moving', 'on', true);
-    insert into outrider.outbox_default (id, topic, key, payload, headers, published_at)
-    select letter.message_id, letter.topic, letter.key, letter.payload, letter.headers, letter.published_at
-    where not exists (select from outrider.outbox m where m.id = letter.message_id)
-    on conflict do nothing;
-    perform set_config('outrider.moving', '', true);
-    update outrider.dead_letter d set redriven_at = clock_timestamp(), redriven_by = session_user where d.id = letter.id;
+    if letter.payload is null then
+        raise exception 'dead letter % holds no message: the log had lost it before', letter.id using errcode = 'OR006',
+            hint = 'Publish the message anew if you have it elsewhere, and discard the letter.';
+    end if;
+    -- The lock keeps housekeeping from removing the message before its new delivery is visible.
+    perform from outrider.outbox m where m.id = letter.message_id for key share;
+    if not found then
+        -- Into its partition without the parent's trigger, which would route it to every subscription.
+        perform set_config('outrider.moving', 'on', true);
+        execute format(
+            'insert into outrider.%I (id, topic, key, payload, headers, published_at)
+             values ($1.message_id, $1.topic, $1.key, $1.payload, $1.headers, $1.published_at) on conflict do nothing',
+            coalesce((select p.name from outrider.outbox_partition p
+                where letter.message_id >= outrider.uuid_v7_floor(p.lower_at)
+                    and letter.message_id < outrider.uuid_v7_floor(p.upper_at)), 'outbox_default')) using letter;
+        perform set_config('outrider.moving', '', true);
+    end if;
+    update outrider.dead_letter d set redriven_at = clock_timestamp(), redriven_by = requeue.by where d.id = letter.id;
     insert into outrider.delivery (subscription_id, message_id) values (letter.subscription_id, letter.message_id);
     perform outrider.wake(array[letter.subscription_id]);
     return letter.message_id;
@@ -116,20 +127,20 @@ $$;
 create function outrider.redrive(dead_letter uuid) returns uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.requeue(outrider.open_letter(dead_letter))
+    select outrider.requeue(outrider.open_letter(dead_letter), session_user)
 $$;
 
 create function outrider.discard(dead_letter uuid, reason text) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 begin
-    if coalesce(trim(reason), '') = '' then
+    if coalesce(trim(discard.reason), '') = '' then
         raise exception 'a reason is missing' using errcode = 'OR005',
             hint = 'Say why the message is not wanted: discard(''…'', ''order was cancelled by phone'').';
     end if;
     perform outrider.open_letter(dead_letter);
     update outrider.dead_letter d
-    set discarded_at = clock_timestamp(), discarded_by = session_user, discard_reason = reason
+    set discarded_at = clock_timestamp(), discarded_by = session_user, discard_reason = discard.reason
     where d.id = discard.dead_letter;
 end
 $$;
@@ -176,15 +187,22 @@ begin
     if op.id is null then
         return false;
     end if;
+    if not exists (select from outrider.subscription s where s.id = op.subscription_id) then
+        -- The subscription was removed meanwhile: nothing is left to do.
+        update outrider.operation o set finished_at = clock_timestamp(), phase = 0 where o.id = op.id;
+        return false;
+    end if;
     if op.kind = 'redrive' then
         with letters as (
             select d.* from outrider.dead_letter d
             where d.subscription_id = op.subscription_id and d.redriven_at is null and d.discarded_at is null
+                and d.payload is not null
                 and d.dead_at < op.to_time and (op.cursor is null or d.id > op.cursor)
             order by d.id limit most for update skip locked
         )
         -- max() knows no uuid; the ids are ordered like their texts.
-        select max(l.id::text)::uuid, count(*), count(outrider.requeue(l)) into last_id, seen, queued from letters l;
+        select max(l.id::text)::uuid, count(*), count(outrider.requeue(l, op.created_by)) into last_id, seen, queued
+        from letters l;
         if seen < most then
             op.phase := 0;
         end if;
@@ -328,7 +346,7 @@ from outrider.worker w;
 
 create view outrider.operations as
 select o.id, o.kind, o.subscription, o.from_time, o.to_time, o.key, o.created_at, o.created_by, o.done,
-    case when o.finished_at is not null then 'finished' when o.cursor is null and o.done = 0 then 'waiting'
+    case when o.finished_at is not null then 'finished' when o.cursor is null and o.phase = 1 then 'waiting'
         else 'running' end as status,
     o.finished_at
 from outrider.operation o;

@@ -19,27 +19,46 @@ begin
 end
 $$;
 
+-- Operators are auditors too, and workers are both operators and applications.
+do $$
+declare
+    role text;
+    member text;
+begin
+    for role, member in values ('outrider_auditor', 'outrider_operator'), ('outrider_operator', 'outrider_worker'),
+        ('outrider_app', 'outrider_worker')
+    loop
+        continue when pg_has_role(member, role, 'member');
+        begin
+            execute format('grant %I to %I', role, member);
+        exception
+            when unique_violation then null;  -- another database's migration was faster
+            when insufficient_privilege then
+                raise exception 'role % is not a member of % and % may not grant it', member, role, current_user
+                    using errcode = '42501', hint = format('As an administrator: grant %I to %I;', role, member);
+        end;
+    end loop;
+end
+$$;
+
 revoke all on all functions in schema outrider from public;
 grant usage on schema outrider to outrider_app, outrider_worker, outrider_operator, outrider_auditor;
 
 -- Applications publish and take back, and nothing else.
 grant insert (id, topic, key, payload, headers, deliver_at, expires_at, dedupe_key), select (id)
     on outrider.outbox to outrider_app;
-grant execute on function outrider.uuid_v7, outrider.is_generated, outrider.publish, outrider.cancel_message
-    to outrider_app;
+grant execute on function outrider.uuid_v7, outrider.publish, outrider.cancel_message to outrider_app;
 
--- Auditors read the views.
+-- Auditors read the views, and which migrations ran.
 grant select on outrider.messages, outrider.deliveries, outrider.delivery_attempts, outrider.dead_letters,
     outrider.queue_depth, outrider.subscriptions, outrider.endpoints, outrider.workers, outrider.operations,
-    outrider.definitions to outrider_auditor;
+    outrider.definitions, outrider.migration to outrider_auditor;
 
--- Operators read, and put right.
-grant outrider_auditor to outrider_operator;
+-- Operators put right.
 grant execute on function outrider.cancel_message, outrider.pause, outrider.resume, outrider.redrive, outrider.discard,
     outrider.redrive_all, outrider.replay to outrider_operator;
 
 -- Workers apply definitions, deliver, and keep house.
-grant outrider_operator, outrider_app to outrider_worker;
 grant select, insert, update, delete on all tables in schema outrider to outrider_worker;
 grant usage, select on all sequences in schema outrider to outrider_worker;
 grant execute on all functions in schema outrider to outrider_worker;

@@ -5,6 +5,14 @@ package struct Migration: Sendable {
     package let up: String
     package let down: String
 
+    /// A step of a test's own.
+    package init(version: Int, name: String, up: String, down: String) {
+        self.version = version
+        self.name = name
+        self.up = up
+        self.down = down
+    }
+
     private init(_ version: Int, _ name: String, up: [UInt8], down: [UInt8]) {
         self.version = version
         self.name = name
