@@ -18,11 +18,12 @@ package struct Diagnosis {
     private let connection: Connection
     private var findings: [Finding] = []
 
-    package static func of(_ connection: Connection) throws -> [Finding] {
+    /// - Parameter longTransaction: from when on a transaction is worth a warning.
+    package static func of(_ connection: Connection, longTransaction: Duration = .seconds(300)) throws -> [Finding] {
         var diagnosis = Diagnosis(connection: connection)
         try diagnosis.examineServer()
         try diagnosis.examineSettings()
-        try diagnosis.examineTransactions()
+        try diagnosis.examineTransactions(olderThan: longTransaction)
         if try diagnosis.examineSchema() {
             try diagnosis.examinePrivileges()
             try diagnosis.examineTables()
@@ -93,25 +94,32 @@ package struct Diagnosis {
             "raise it for the worker's role")
     }
 
-    private mutating func examineTransactions() throws {
+    private mutating func examineTransactions(olderThan limit: Duration) throws {
         let rows = try connection.query(
             """
             select count(*), coalesce(max(extract(epoch from now() - xact_start)), 0)::bigint,
-                coalesce(string_agg(format('%s (%s)', pid, coalesce(nullif(application_name, ''), usename)), ', '), '')
+                coalesce(string_agg(format('%s (%s)', pid, coalesce(nullif(application_name, ''), usename)), ', '), ''),
+                pg_has_role('pg_read_all_stats', 'usage'), current_user
             from pg_stat_activity
-            where backend_type = 'client backend' and pid <> pg_backend_pid() and xact_start < now() - interval '5 minutes'
+            where backend_type = 'client backend' and pid <> pg_backend_pid() and xact_start < now() - \(limit)
                 and datname = current_database()
             """)
         let count = try rows[0].decode(0, as: Int64.self)
         note(
             count == 0 ? .ok : .warn, "transactions",
             count == 0
-                ? "none is older than 5 minutes"
-                : "\(count) older than 5 minutes, the oldest \(try rows[0].decode(1, as: Int64.self)) s: pid \(try rows[0].decode(2, as: String.self))",
+                ? "none is older than \(limit.text)"
+                : "\(count) older than \(limit.text), the oldest \(try rows[0].decode(1, as: Int64.self)) s: pid \(try rows[0].decode(2, as: String.self))",
             "they hold vacuum up; find out what they wait for, or select pg_terminate_backend(pid)")
+        if try !rows[0].decode(3, as: Bool.self) {
+            let role = try rows[0].decode(4, as: String.self)
+            note(
+                .warn, "transactions", "those of other users are hidden from \(role)",
+                "as an administrator: grant pg_read_all_stats to \(role);")
+        }
         let held = try connection.query(
             """
-            select (select count(*) from pg_prepared_xacts where prepared < now() - interval '5 minutes')
+            select (select count(*) from pg_prepared_xacts where prepared < now() - \(limit))
                 + (select count(*) from pg_replication_slots where not active and coalesce(xmin, catalog_xmin) is not null)
             """)[0].decode(0, as: Int64.self)
         note(

@@ -9,8 +9,9 @@ package struct Operations {
         self.connection = connection
     }
 
+    /// In the order of the columns, which jsonb would not keep.
     private func rows(_ statement: SQL) throws -> [JSON] {
-        try connection.query("select to_jsonb(r) from (\(statement)) r").map { try $0.decode(0, as: JSON.self) }
+        try connection.query("select row_to_json(r) from (\(statement)) r").map { try $0.decode(0, as: JSON.self) }
     }
 
     // MARK: - Messages

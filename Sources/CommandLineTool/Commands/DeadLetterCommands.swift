@@ -12,6 +12,7 @@ extension Command {
             ], examples: ["outrider dead-letters list --subscription order-billing"]
         ) { arguments in
             try arguments.noOperands()
+            let format = try arguments.choice("format", default: OutputFormat.text)
             let limit = try arguments.integer("limit", default: 50, in: 1...100_000)
             let (subscription, all) = (arguments["subscription"], arguments.has("all"))
             let rows = try await arguments.withDatabase {
@@ -21,7 +22,7 @@ extension Command {
                 rows: rows, empty: all ? "there were no dead letters" : "no dead letters",
                 columns: ["id", "subscription", "topic", "key", "attempts", "dead_at", "reason", "last_error"]
                     + (all ? ["redriven_at", "discarded_at"] : []))
-            print(listing.text(try arguments.choice("format", default: .text)), terminator: "")
+            print(listing.text(format), terminator: "")
             return 0
         },
         Command(
@@ -29,10 +30,11 @@ extension Command {
             options: Option.database + [.format]
         ) { arguments in
             let id = try arguments.uuid(try arguments.operand("the dead letter's id"), "a dead letter")
+            let format = try arguments.choice("format", default: OutputFormat.text)
             guard let letter = try await arguments.withDatabase({ try Operations($0).deadLetter(id) }) else {
                 throw CommandFailure("there is no dead letter \(id); outrider dead-letters list shows them")
             }
-            print(Record(value: letter).text(try arguments.choice("format", default: .text)), terminator: "")
+            print(Record(value: letter).text(format), terminator: "")
             return 0
         },
         Command(

@@ -5,11 +5,16 @@ extension Command {
     static let doctor = Command(
         name: "doctor", summary: "examines the database and says what to do",
         details: "Connection, version, privileges, settings that hurt, long transactions, clocks, dead rows, queues.",
-        options: Option.database + [.format], examples: ["outrider doctor", "outrider doctor --format json"]
+        options: Option.database + [
+            .value("long-transaction", "DURATION", "from when on a transaction is worth a warning", fallback: "5m"),
+            .format,
+        ], examples: ["outrider doctor", "outrider doctor --format json"]
     ) { arguments in
         try arguments.noOperands()
-        let findings = try await arguments.withDatabase { try Diagnosis.of($0) }
-        switch try arguments.choice("format", default: OutputFormat.text) {
+        let format = try arguments.choice("format", default: OutputFormat.text)
+        let limit = try arguments.duration("long-transaction", default: .seconds(300))
+        let findings = try await arguments.withDatabase { try Diagnosis.of($0, longTransaction: limit) }
+        switch format {
         case .json:
             let rows = findings.map { finding -> JSON in
                 [

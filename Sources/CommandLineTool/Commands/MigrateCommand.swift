@@ -16,6 +16,9 @@ extension Command {
         examples: ["outrider migrate", "outrider migrate status --format json", "outrider migrate down --to 2"]
     ) { arguments in
         let direction = arguments.operands.isEmpty ? "up" : try arguments.operand("what to do")
+        let format = try arguments.choice("format", default: OutputFormat.text)
+        let to = try arguments["to"].map { _ in try arguments.integer("to", default: 0, in: 0...10_000) }
+        if to != nil, direction != "down" { throw UsageError("--to goes with down: migrate down --to 2") }
         switch direction {
         case "up":
             let done = try await arguments.withDatabase { try Migrator().up(on: $0) }
@@ -23,13 +26,13 @@ extension Command {
             print(done.isEmpty ? "the schema is up to date" : "the schema is at version \(done.last!.version)")
         case "down":
             let current = try await arguments.withDatabase { try Migrator().status(on: $0).applied.last?.version ?? 0 }
-            let target = try arguments.integer("to", default: max(0, current - 1), in: 0...10_000)
+            let target = to ?? max(0, current - 1)
             let undone = try await arguments.withDatabase { try Migrator().down(to: target, on: $0) }
             for step in undone { print("took back \(step.version) \(step.name)") }
             if undone.isEmpty { print("nothing to take back: the schema is at version \(current)") }
         case "status":
             let status = try await arguments.withDatabase { try Migrator().status(on: $0) }
-            print(listing(status).text(try arguments.choice("format", default: OutputFormat.text)), terminator: "")
+            print(listing(status).text(format), terminator: "")
         default:
             let hint = closest(to: direction, among: ["up", "down", "status"]).map { "; did you mean \($0)?" } ?? ""
             throw UsageError("migrate \(direction): expected up, down or status\(hint)")

@@ -8,13 +8,14 @@ extension Command {
             options: Option.database + [.format]
         ) { arguments in
             try arguments.noOperands()
+            let format = try arguments.choice("format", default: OutputFormat.text)
             let rows = try await arguments.withDatabase { try Operations($0).subscriptions() }
             let listing = Listing(
                 rows: rows, empty: "no subscriptions; outrider apply brings them in",
                 columns: [
                     "name", "topics", "state", "ready", "in_flight", "scheduled", "dead", "oldest_age", "workers",
                 ])
-            print(listing.text(try arguments.choice("format", default: .text)), terminator: "")
+            print(listing.text(format), terminator: "")
             return 0
         },
         Command(
@@ -22,6 +23,7 @@ extension Command {
             options: Option.database + [.format]
         ) { arguments in
             let name = try arguments.operand("the subscription's name")
+            let format = try arguments.choice("format", default: OutputFormat.text)
             let names = try await arguments.withDatabase {
                 try Operations($0).subscriptions().compactMap { $0["name"]?.string }
             }
@@ -29,7 +31,7 @@ extension Command {
                 let hint = closest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
                 throw CommandFailure("there is no subscription \(name)\(hint)")
             }
-            print(Record(value: record).text(try arguments.choice("format", default: .text)), terminator: "")
+            print(Record(value: record).text(format), terminator: "")
             return 0
         },
         Command(
@@ -75,12 +77,13 @@ extension Command {
             options: Option.database + [.value("limit", "N", "at most so many", fallback: "20"), .format]
         ) { arguments in
             try arguments.noOperands()
+            let format = try arguments.choice("format", default: OutputFormat.text)
             let limit = try arguments.integer("limit", default: 20, in: 1...10_000)
             let rows = try await arguments.withDatabase { try Operations($0).operations(limit: limit) }
             let listing = Listing(
                 rows: rows, empty: "no operations",
                 columns: ["id", "kind", "subscription", "status", "done", "created_at", "finished_at"])
-            print(listing.text(try arguments.choice("format", default: .text)), terminator: "")
+            print(listing.text(format), terminator: "")
             return 0
         },
     ]
