@@ -196,6 +196,27 @@ struct RetentionTests {
         }
     }
 
+    @Test func pruningLeavesWhatARedriveBringsBackAtThisMoment() async throws {
+        try await TestDatabase.with { database in
+            try await database.subscribe("mail", to: "order.created")
+            try await database.publishAged("order.created", daysAgo: 5)  // no such day: the default partition
+            let letter = try await database.value(
+                """
+                with gone as (delete from outrider.delivery d returning d.*)
+                select outrider.bury(g.subscription_id, g.message_id, 3, now(), 'exhausted', 'HTTP 503') from gone g
+                """, as: UUID.self)
+            let person = Session(database.url)
+            try await person.execute("begin; select outrider.redrive('\(letter)')")
+            #expect(try await database.run { try Housekeeping($0).prune(most: 100) } == 0)
+            try await person.execute("commit")
+            #expect(try await database.run { try Housekeeping($0).prune(most: 100) } == 0)
+            #expect(
+                try await database.count(
+                    "select count(*) from outrider.deliveries d join outrider.messages m on m.id = d.message_id") == 1)
+            await person.close()
+        }
+    }
+
     @Test func aChosenIdIsKeptAsLongAsItsMessage() async throws {
         try await TestDatabase.with { database in
             try await database.subscribe("mail", to: "order.created")
