@@ -59,6 +59,9 @@ struct AuditQueryTests {
                 row: ["subscription": "bill", "failed_tries": 1, "without_answer": 1], columns: [], most: 2),
             "Which handlers are slowest?": Answer(
                 row: ["subscription": "mail", "median": "00:00:00.2", "p95": "00:00:03"], columns: ["longest"]),
+            "What were the last tries of a subscription?": Answer(
+                row: ["attempt": 2, "outcome": "failed", "status": 503, "duration": "00:00:03", "worker": "alive"],
+                columns: ["at", "message_id", "error"], most: 7),
             "What happened to a message?": Answer(
                 row: ["event": "redriven", "subscription": "mail", "detail": "by \(incident.person)"],
                 columns: ["at"], most: 7),
