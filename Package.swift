@@ -93,12 +93,12 @@ let package = Package(
         // Tests
         module("TestSupport", ["Primitives", "Postgres", "EmbeddedPostgres", "HTTPServer", "Store"]),
         tests("PrimitivesTests", ["Primitives"]),
-        tests("TelemetryTests", ["Telemetry", "Primitives"]),
+        tests("TelemetryTests", ["Telemetry", "TestSupport", "Primitives"]),
         tests("DeliveryTests", ["Delivery", "Primitives"]),
         tests("ExpressionsTests", ["Expressions", "Primitives"]),
         tests("WorkflowFilesTests", ["WorkflowFiles", "Primitives", "Delivery"]),
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
-        tests("HTTPTests", ["HTTPClient", "HTTPServer", "Primitives"]),
+        tests("HTTPTests", ["HTTPClient", "HTTPServer", "TestSupport", "EmbeddedPostgres", "Primitives"]),
         tests("EngineTests", ["Engine", "Store", "Primitives"]),
         tests(
             "StoreTests",

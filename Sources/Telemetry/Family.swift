@@ -127,7 +127,12 @@ func metricText(_ value: Double) -> String {
 }
 
 extension String {
-    fileprivate func escaped(_ replacement: (Character) -> String?) -> String {
-        reduce(into: "") { text, character in text += replacement(character) ?? String(character) }
+    /// By scalars: as characters a line break behind `\r`, or a quote with an accent on it, would be others.
+    fileprivate func escaped(_ replacement: (Unicode.Scalar) -> String?) -> String {
+        var text = ""
+        for scalar in unicodeScalars {
+            if let replacement = replacement(scalar) { text += replacement } else { text.unicodeScalars.append(scalar) }
+        }
+        return text
     }
 }

@@ -68,7 +68,7 @@ struct LogLine {
 /// Control characters, and those that break lines or turn the direction of writing: all below U+10000.
 private func isDeceptive(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
-    case 0..<0x20, 0x7F...0x9F, 0x2028...0x202E, 0x2066...0x2069: true
+    case 0..<0x20, 0x7F...0x9F, 0x061C, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069: true
     default: false
     }
 }
