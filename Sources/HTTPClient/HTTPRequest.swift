@@ -6,7 +6,7 @@ package struct HTTPRequest: Sendable {
     package var url: String
     /// Complete lines, `Name: value`. `Content-Length` and `Transfer-Encoding` follow from the body and are refused here.
     package var headers: [String]
-    /// Sent with any method; empty sends none, and `Content-Length: 0` with POST, PUT and PATCH.
+    /// Sent with any method but HEAD, which refuses it; empty sends none, and `Content-Length: 0` with POST, PUT and PATCH.
     package var body: [UInt8]
     /// From the start of name resolution to the last byte of the answer; at least 1 ms.
     package var timeout: Duration

@@ -66,6 +66,8 @@ final class Transfer {
         guard !request.method.isEmpty, request.method.utf8.allSatisfy(isTokenByte) else {
             throw Refusal("the method is not a word of HTTP")
         }
+        // RFC 9110, section 9.3.2; libcurl would wait for a body of the answer, which never comes.
+        guard request.method != "HEAD" || request.body.isEmpty else { throw Refusal("a HEAD request has no body") }
         // POST, PUT and PATCH say "Content-Length: 0" rather than nothing (RFC 9110, section 8.6).
         let hasBody = !request.body.isEmpty || ["POST", "PUT", "PATCH"].contains(request.method)
         let list = try headers.set(request.headers, withBody: hasBody)

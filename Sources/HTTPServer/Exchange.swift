@@ -49,7 +49,11 @@ final class Exchange: Sendable {
 
 extension Exchange {
     func begin() -> MHD_Result {
-        guard let declared = header("Content-Length").flatMap({ Int($0) }) else { return .YES }
+        let length = header("Content-Length")
+        // RFC 9112, section 6.1: whoever sent it may see the end of the body, and the next request, elsewhere than we do. An
+        // answer before the body also closes the connection.
+        if length != nil, header("Transfer-Encoding") != nil { return queue(twoLengths) }
+        guard let declared = length.flatMap({ Int($0) }) else { return .YES }
         if declared > limit {
             // A client that asks first is told before it sends. Others are heard out, within reason: closing the connection
             // while they send would lose them the answer.
@@ -121,6 +125,12 @@ extension Exchange {
 
     private var tooLarge: ServerResponse {
         .problem(status: 413, title: "Content Too Large", detail: "The body is longer than \(limit) bytes.")
+    }
+
+    private var twoLengths: ServerResponse {
+        .problem(
+            status: 400, title: "Bad Request",
+            detail: "Content-Length and Transfer-Encoding exclude each other (RFC 9112, section 6.1).")
     }
 
     private var malformed: ServerResponse {

@@ -3,8 +3,8 @@ internal import Primitives
 /// An HTTP/1.1 server over libmicrohttpd with threads of its own; a handler answers at once or later.
 ///
 /// Answers by itself, as `application/problem+json` (RFC 9457): 413 to a body above the limit, 400 to a path or query that is
-/// not well-formed, 500 to a request whose handler dropped its responder, 503 to what still waits when the server stops.
-/// What is not HTTP at all never reaches us: libmicrohttpd answers 400, 414 or 431 with a short page of its own.
+/// not well-formed or to a body with two lengths, 500 to a request whose handler dropped its responder, 503 to what still waits when the server stops.
+/// What is not HTTP at all never reaches us: libmicrohttpd answers 400, 414 or 431 with a short page of its own, or hangs up.
 package final class HTTPServer: Sendable {
     /// The port it listens on, also when 0 was asked for.
     package let port: Int

@@ -1,5 +1,9 @@
 package struct NeverHappened: Error, CustomStringConvertible {
     package let description: String
+
+    package init(description: String) {
+        self.description = description
+    }
 }
 
 /// Waits for a condition, by looking at it again and again; never for time to pass.
