@@ -9,11 +9,15 @@ import Primitives
 package final class Connection {
     private let handle: OpaquePointer
     private var statements = StatementCache(capacity: 128)
+    /// Prepared statements that nothing uses any more, and that are still to be told to the server.
+    private var discarded: [String] = []
 
     /// - Parameter conninfo: as libpq understands it (manual, section 34.1.1): a URL or keywords, several hosts, TLS, services;
     ///   empty means the environment variables `PG…`.
     package init(_ conninfo: String, options: ConnectionOptions = ConnectionOptions()) throws(PostgresError) {
-        if let malformed = Self.malformed(conninfo) { throw .cannotConnect(malformed) }
+        if let malformed = Self.malformed(conninfo) {
+            throw PostgresError(kind: .cannotConnect(retryable: false), message: malformed)
+        }
         // A later keyword wins over an earlier one: `dbname` brings the whole string, behind our defaults.
         let parameters = options.parameters + [(name: "dbname", value: conninfo)]
         var keywords: [UnsafePointer<CChar>?] = parameters.map { UnsafePointer(strdup($0.name)) } + [nil]
@@ -63,6 +67,9 @@ package final class Connection {
     /// Cancels this connection's statement from another thread.
     package func canceller() -> Canceller { Canceller(handle) }
 
+    /// Whether the session is known to be gone. One that ended while nothing was sent looks well until it is used.
+    package var isLost: Bool { PQstatus(handle) == CONNECTION_BAD }
+
     private var isInTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }
 
     // MARK: - Statements
@@ -71,17 +78,26 @@ package final class Connection {
     @discardableResult
     package func query(_ sql: SQL) throws(PostgresError) -> Rows {
         let (text, parameters) = sql.rendered()
+        return try withFreshPlans(for: [text]) { () throws(PostgresError) in try run(text, parameters) }
+    }
+
+    /// "cached plan must not change result type": a table has changed since a statement was prepared. Its plan is forgotten,
+    /// and the body tried once more; in a transaction, which has failed with it, only the next one is better off.
+    private func withFreshPlans<T>(for texts: [String], _ body: () throws(PostgresError) -> T) throws(PostgresError)
+        -> T
+    {
         do {
-            return try run(text, parameters)
-        } catch  where error.sqlState == .featureNotSupported && !isInTransaction {
-            // "cached plan must not change result type": a table has changed since the statement was prepared.
-            forget(text)
-            return try run(text, parameters)
+            return try body()
+        } catch  where error.sqlState == .featureNotSupported {
+            discarded += texts.compactMap { statements.forget($0) }
+            guard !isInTransaction else { throw error }
+            return try body()
         }
     }
 
     private func run(_ text: String, _ parameters: [Parameter]) throws(PostgresError) -> Rows {
         let name = try prepared(text, parameters)
+        deallocateDiscarded()
         let result = parameters.withPointers { values, lengths, formats in
             PQexecPrepared(handle, name, Int32(parameters.count), values, lengths, formats, 1)
         }
@@ -89,10 +105,10 @@ package final class Connection {
     }
 
     private func prepared(_ text: String, _ parameters: [Parameter]) throws(PostgresError) -> String {
-        switch statements.use(text) {
+        switch statements.use(text, types: parameters.lazy.map(\.type)) {
         case .known(let name): return name
         case .new(let name, let evicted):
-            if let evicted { PQclear(PQexec(handle, "deallocate \(evicted)")) }
+            if let evicted { discarded.append(evicted) }
             let result = PQprepare(handle, name, text, Int32(parameters.count), parameters.map(\.type))
             do {
                 _ = try checked(result)
@@ -104,8 +120,11 @@ package final class Connection {
         }
     }
 
-    private func forget(_ text: String) {
-        if let name = statements.forget(text) { PQclear(PQexec(handle, "deallocate \(name)")) }
+    /// Not at once: a pipeline may have more statements than are kept, and a transaction that has failed refuses it.
+    private func deallocateDiscarded() {
+        guard !discarded.isEmpty, PQtransactionStatus(handle) != PQTRANS_INERROR else { return }
+        PQclear(PQexec(handle, discarded.map { "deallocate \($0)" }.joined(separator: ";")))
+        discarded = []
     }
 
     /// Runs a script of several statements, without parameters, in one implicit transaction unless it says otherwise.
@@ -147,6 +166,15 @@ package final class Connection {
     package func pipeline(_ sql: [SQL]) throws(PostgresError) -> [Rows] {
         guard !sql.isEmpty else { return [] }
         let rendered = sql.map { $0.rendered() }
+        // Nothing of a failed pipeline has happened, so that it can be run again.
+        let results = try withFreshPlans(for: rendered.map(\.text)) { () throws(PostgresError) in
+            try runPipeline(rendered)
+        }
+        deallocateDiscarded()
+        return results
+    }
+
+    private func runPipeline(_ rendered: [(text: String, parameters: [Parameter])]) throws(PostgresError) -> [Rows] {
         // Prepared beforehand: what a failed pipeline had prepared in it would be unknown.
         let names = try rendered.map { (text, parameters) throws(PostgresError) in try prepared(text, parameters) }
         guard PQenterPipelineMode(handle) == 1 else { throw lost() }
@@ -232,9 +260,9 @@ package final class Connection {
             throw error
         }
         guard PQputCopyEnd(handle, nil) == 1 else { throw lost() }
-        let rows = try checked(PQgetResult(handle))
+        let result = PQgetResult(handle)
         while let rest = PQgetResult(handle) { PQclear(rest) }
-        return rows.affected
+        return try checked(result).affected
     }
 
     // MARK: - Notifications

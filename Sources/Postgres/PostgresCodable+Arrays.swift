@@ -33,7 +33,7 @@ extension PostgresArrayElement where Self: PostgresEncodable {
         bytes.append(bigEndian: Int32(elements.count))
         bytes.append(bigEndian: 1 as Int32)
         for element in elements {
-            guard !element.isNull else {
+            guard !element.isSQLNull else {
                 bytes[flags + 3] = 1
                 bytes.append(bigEndian: -1 as Int32)
                 continue

@@ -26,8 +26,10 @@ extension Timestamp: PostgresEncodable, PostgresDecodable {
     package static func decode(_ bytes: UnsafeRawBufferPointer?, type: UInt32) throws(PostgresError) -> Timestamp {
         let bytes = try value(bytes)
         guard type == PostgresType.timestamptz.oid else { throw mismatch(type) }
-        let (microseconds, overflow) = bytes.bigEndian(Int64.self).addingReportingOverflow(epoch2000)
-        guard !overflow else { throw .decoding("found an infinite timestamp, expected an instant") }
+        let since2000 = bytes.bigEndian(Int64.self)
+        let (microseconds, overflow) = since2000.addingReportingOverflow(epoch2000)
+        // The ends of the range are the infinities (timestamp.h, DT_NOBEGIN and DT_NOEND).
+        guard !overflow, since2000 != .min else { throw .decoding("found an infinite timestamp, expected an instant") }
         return Timestamp(microseconds: microseconds)
     }
 }
@@ -67,7 +69,7 @@ extension JSON: PostgresEncodable, PostgresDecodable {
 
 extension Optional: PostgresEncodable where Wrapped: PostgresEncodable {
     package static var postgresType: PostgresType { Wrapped.postgresType }
-    package var isNull: Bool { self?.isNull ?? true }
+    package var isSQLNull: Bool { self?.isSQLNull ?? true }
     package func encode(into bytes: inout [UInt8]) { self?.encode(into: &bytes) }
 }
 

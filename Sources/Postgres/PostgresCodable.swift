@@ -3,12 +3,13 @@ import Primitives
 /// A value that can be a parameter, in PostgreSQL's binary form of its type.
 package protocol PostgresEncodable: Sendable {
     static var postgresType: PostgresType { get }
-    var isNull: Bool { get }
+    /// The value `null` of JSON is none.
+    var isSQLNull: Bool { get }
     func encode(into bytes: inout [UInt8])
 }
 
 extension PostgresEncodable {
-    package var isNull: Bool { false }
+    package var isSQLNull: Bool { false }
 }
 
 /// A value that can be read from a result.

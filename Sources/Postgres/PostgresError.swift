@@ -68,7 +68,7 @@ extension PostgresError {
     static func cannotConnect(_ message: String) -> PostgresError {
         let lasting = [
             "authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
-            "invalid connection option", "invalid URI", "missing \"=\"", "unsupported startup parameter",
+            "invalid connection option", "invalid integer value", "missing \"=\"", "unsupported startup parameter",
             "is not permitted to log in", "invalid port number", "definition of service", "invalid sslmode",
             "certificate verify failed", "server does not support SSL",
         ]

@@ -71,7 +71,7 @@ struct Parameter: Sendable {
 
     init(_ value: some PostgresEncodable) {
         type = Swift.type(of: value).postgresType.oid
-        if value.isNull {
+        if value.isSQLNull {
             bytes = nil
         } else {
             var bytes: [UInt8] = []

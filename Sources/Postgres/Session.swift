@@ -49,14 +49,14 @@ package final class Session: Sendable {
         let (conninfo, options) = (conninfo, options)
         return try await withCheckedThrowingContinuation { continuation in
             let unit: Unit = { connection in
-                do {
+                let result = Result {
                     let current = try connection ?? Connection(conninfo, options: options)
                     connection = current
-                    continuation.resume(returning: try body(current))
-                } catch {
-                    if let lost = error as? PostgresError, lost.kind == .connectionLost { connection = nil }
-                    continuation.resume(throwing: error)
+                    return try body(current)
                 }
+                // Also when the body kept the error to itself.
+                if connection?.isLost == true || result.isLoss { connection = nil }
+                continuation.resume(with: result)
             }
             let isClosed = inbox.state.withLock { state in
                 if !state.isClosed { state.units.append(unit) }
@@ -76,5 +76,11 @@ package final class Session: Sendable {
         inbox.wakeup.signal()
         // The thread's body throws nothing.
         try? await thread.join()
+    }
+}
+
+extension Result {
+    fileprivate var isLoss: Bool {
+        if case .failure(let error as PostgresError) = self { error.kind == .connectionLost } else { false }
     }
 }

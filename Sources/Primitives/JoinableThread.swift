@@ -38,6 +38,11 @@ package final class JoinableThread: Sendable {
         self.id = id
     }
 
+    deinit {
+        // A thread that nobody joins keeps its stack after its end unless it is detached.
+        if !joined.withLock({ $0 }) { pthread_detach(id) }
+    }
+
     /// Waits for the end, the first time it is called. Called on the thread itself it lets it end on its own.
     package func join() {
         let first = joined.withLock { joined in
