@@ -7,7 +7,8 @@ import Telemetry
 /// The sidecar's own HTTP: health for probes, metrics for Prometheus.
 ///
 /// On loopback everybody on the machine may read; on any other address everything but health needs the admin token. The
-/// `Host` header is checked, so that a web page cannot reach a sidecar on loopback by a name of its own (DNS rebinding).
+/// `Host` header is checked, so that a web page cannot reach a sidecar on loopback by a name of its own (DNS rebinding), and
+/// `Origin`, so that it cannot do so by ours.
 package final class AdminServer: Sendable {
     private let server: HTTPServer
     private let session: Session
@@ -48,8 +49,10 @@ package final class AdminServer: Sendable {
                             body: Array(metrics.registry.exposition().utf8)))
                 }
             case (_, "/healthz"), (_, "/readyz"), (_, "/metrics"):
-                responder.respond(
-                    .problem(status: 405, title: "Method not allowed", detail: "\(request.path) takes GET."))
+                var answer = ServerResponse.problem(
+                    status: 405, title: "Method not allowed", detail: "\(request.path) takes GET.")
+                answer.headers.append(("Allow", "GET, HEAD"))
+                responder.respond(answer)
             default:
                 responder.respond(
                     .problem(
@@ -78,15 +81,34 @@ package final class AdminServer: Sendable {
                     status: 403, title: "Forbidden",
                     detail: "The Host header names another machine than this one's loopback.")
             }
+            if let origin = request.headers["origin"], !Self.isLoopback(authority(of: origin)) {
+                return .problem(
+                    status: 403, title: "Forbidden",
+                    detail: "The Origin header names a page that is not of this machine.")
+            }
             return nil
         }
+        // Elsewhere no page of another origin has the token.
         guard !isProbe, let token else { return nil }
-        guard let given = request.headers["authorization"], isEqual(given, "Bearer \(token.value)") else {
-            return .problem(
+        guard let given = bearerToken(request.headers["authorization"]), isEqual(given, token.value) else {
+            var answer = ServerResponse.problem(
                 status: 401, title: "Unauthorized",
                 detail: "Send Authorization: Bearer with the value of OUTRIDER_ADMIN_TOKEN.")
+            answer.headers.append(("WWW-Authenticate", "Bearer"))
+            return answer
         }
         return nil
+    }
+
+    /// What stands behind `Bearer `, in any case (RFC 9110, section 11.1).
+    private static func bearerToken(_ authorization: String?) -> String? {
+        guard let authorization, authorization.prefix(7).lowercased() == "bearer " else { return nil }
+        return String(authorization.dropFirst(7))
+    }
+
+    /// Host and port of an origin (RFC 6454, section 7); all of it when it has no scheme, as `null` has none.
+    private static func authority(of origin: String) -> String {
+        origin.firstRange(of: "://").map { String(origin[$0.upperBound...]) } ?? origin
     }
 
     /// Takes the same time wherever the texts differ.
@@ -98,13 +120,12 @@ package final class AdminServer: Sendable {
 
     /// Whether `host:port` or `[host]:port` is this machine seen from itself.
     package static func isLoopback(_ address: String) -> Bool {
-        let host: Substring
-        if address.hasPrefix("[") {
-            host = address.dropFirst().prefix { $0 != "]" }
-        } else {
-            host = address.prefix { $0 != ":" }
-        }
-        return host == "localhost" || host == "::1" || host.hasPrefix("127.")
+        if address.hasPrefix("[") { return address == "[::1]" || address.hasPrefix("[::1]:") }
+        let host = address.prefix { $0 != ":" }.lowercased()
+        if host == "localhost" { return true }
+        // Four numbers: 127.example.com is a name, which may lead anywhere.
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
     }
 }
 

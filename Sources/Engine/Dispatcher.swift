@@ -46,6 +46,9 @@ final class Dispatcher: Sendable {
         self.metrics = metrics
         let client = HTTPClient { [weak self] exchanges in self?.completed(exchanges) }
         self.client.withLock { $0 = client }
+        metrics.registry.gauge(
+            "outrider_in_flight", help: "Requests that handlers are working on now.", labels: ["subscription"]
+        ) { [weak self] in self?.inFlightBySubscription ?? [] }
     }
 
     // MARK: - Lanes
@@ -107,6 +110,12 @@ final class Dispatcher: Sendable {
     }
 
     var inFlight: Int { state.withLock { $0.sent.count } }
+
+    /// A lane that is gone and its successor of the same name count together.
+    private var inFlightBySubscription: [(labels: [String], value: Double)] {
+        let lanes = state.withLock { $0.lanes.values.map { ($0.route.subscription, $0.inFlight) } }
+        return Dictionary(lanes, uniquingKeysWith: +).sorted { $0.key < $1.key }.map { ([$0.key], Double($0.value)) }
+    }
 
     /// Nothing is in flight and nothing waits to be recorded.
     var isIdle: Bool {

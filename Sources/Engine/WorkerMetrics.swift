@@ -5,7 +5,6 @@ package struct WorkerMetrics: Sendable {
     package let registry: Metrics
     let deliveries: Family<Counter>
     let handlerDuration: Family<Histogram>
-    let inFlight: Family<Gauge>
     let claimDuration: Family<Histogram>
     let exchanges: Family<Counter>
     let rescued: Family<Counter>
@@ -32,8 +31,6 @@ package struct WorkerMetrics: Sendable {
             "outrider_delivery_lag_seconds",
             help: "From publishing to the end of a successful first try, by this machine's clock, in seconds.",
             labels: ["subscription"], buckets: Histogram.latencies)
-        inFlight = registry.gauge(
-            "outrider_in_flight", help: "Requests that handlers are working on now.", labels: ["subscription"])
         claimDuration = registry.histogram(
             "outrider_claim_duration_seconds",
             help: "One exchange with the queue: results in, deliveries out, in seconds.",
