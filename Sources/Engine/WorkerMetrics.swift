@@ -40,6 +40,8 @@ package struct WorkerMetrics: Sendable {
         rescued = registry.counter(
             "outrider_rescued_total", help: "Deliveries taken over from workers that were lost.", labels: [])
         databaseUp = registry.gauge("outrider_database_up", help: "1 while the worker's session stands.", labels: [])
+        // Alerts ask whether it is there at all; `outrider_database_up` and /readyz say how it fares.
+        registry.gauge("outrider_up", help: "1 while the worker runs.", labels: [])().set(1)
         leader = registry.gauge("outrider_housekeeper", help: "1 while this worker keeps house.", labels: [])
     }
 }

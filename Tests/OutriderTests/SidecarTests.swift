@@ -125,11 +125,26 @@ struct SidecarTests {
             }
             #expect((metrics["outrider_claim_duration_seconds_count"] ?? 0) > 0)
             #expect(metrics["outrider_rescued_total"] == 0)
+            #expect(metrics["outrider_up"] == 1)
             #expect(metrics["outrider_database_up"] == 1)
 
             let answer = try await sidecar.get("/metrics")
             #expect(answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
             #expect(try await Program.promtoolComplaints(about: answer.text) == "")
+        }
+    }
+
+    @Test func everyMetricThatAlertsAskForExists() async throws {
+        let root = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
+        let alerts = try #require(Files.text("\(root)/Deploy/prometheus-alerts.yaml"))
+        let wanted = Set(alerts.matches(of: #/outrider_[a-z_]+/#).map { String($0.output) })
+        #expect(wanted.count > 4)
+        try await Scene.with { scene in
+            let worker = try await scene.worker(environment: listening)
+            try await scene.publish()
+            try await scene.waitUntilDelivered()
+            let names = try await Sidecar(of: worker).metrics().keys.map { $0.prefix { $0 != "{" } }
+            for name in wanted { #expect(names.contains { $0 == name }, "\(name)") }
         }
     }
 
