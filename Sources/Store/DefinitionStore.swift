@@ -227,6 +227,11 @@ package struct DefinitionStore {
         }
     }
 
+    /// The names alone, so that a definition that this version cannot read does not stand in the way of a better one.
+    package func endpointNames() throws -> Set<String> {
+        Set(try connection.query("select name from outrider.endpoint").map { try $0.decode(0, as: String.self) })
+    }
+
     package func endpoints() throws -> [EndpointDefinition] {
         let rows = try connection.query(
             "select d.content from outrider.definition d where d.kind = 'endpoint' and d.replaced_at is null order by d.name"

@@ -41,10 +41,10 @@ extension Command {
             var options = ConnectionOptions()
             options.connectTimeout = .seconds(2)
             let session = Session(url, options: options)
-            let known = try? await session.run { try DefinitionStore($0).endpoints().map(\.name) }
+            let known = try? await session.run { try DefinitionStore($0).endpointNames() }
             await session.close()
             if let known {
-                files = await arguments.loadWorkflows(paths, known: WorkflowFolder.KnownNames(endpoints: Set(known)))
+                files = await arguments.loadWorkflows(paths, known: WorkflowFolder.KnownNames(endpoints: known))
             }
         }
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }

@@ -86,15 +86,22 @@ extension Command {
         guard !paths.isEmpty else {
             throw UsageError("nothing to apply: name a folder or a file, or make a folder Workflows")
         }
-        let endpoints = try await arguments.withDatabase { try DefinitionStore($0).endpoints().map(\.name) }
-        let files = await arguments.loadWorkflows(paths, known: WorkflowFolder.KnownNames(endpoints: Set(endpoints)))
+        let prunes = arguments.has("prune")
+        let endpoints = try await arguments.withDatabase { try DefinitionStore($0).endpointNames() }
+        // What is about to be removed cannot be referred to.
+        let known = WorkflowFolder.KnownNames(endpoints: prunes ? [] : endpoints)
+        let files = await arguments.loadWorkflows(paths, known: known)
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }
         guard !files.hasErrors else {
             complain(summary(of: files) + "; nothing was applied")
             return 1
         }
-        let prunes = arguments.has("prune")
         let definitions = files.definitions
+        guard !prunes || !definitions.isEmpty else {
+            throw CommandFailure(
+                "no workflow file was found, and --prune would remove everything; nothing was applied; name the right folder"
+            )
+        }
         let who = arguments.environment["USER"].map { "\($0) (apply)" } ?? "apply"
         let applied = try await arguments.withDatabase {
             try DefinitionStore($0).apply(definitions, by: who, restores: true, prunes: prunes)
