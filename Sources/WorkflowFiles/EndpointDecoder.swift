@@ -37,8 +37,14 @@ enum EndpointDecoder {
 
     /// What the engine or the HTTP client sets itself, or what would break the framing of a request.
     private static let reservedHeaders: Set<String> = [
-        "connection", "content-length", "content-type", "host", "idempotency-key", "keep-alive", "te", "trailer",
+        "connection", "content-length", "content-type", "expect", "host", "idempotency-key", "keep-alive", "te",
+        "trailer",
         "transfer-encoding", "traceparent", "upgrade", "user-agent",
+    ]
+
+    /// What carries credentials by its name.
+    private static let credentialHeaders: Set<String> = [
+        "api-key", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token",
     ]
 
     private static func headers(_ node: Node, _ report: Report) -> [EndpointDefinition.Header]? {
@@ -49,9 +55,14 @@ enum EndpointDecoder {
         }
         var seen: Set<String> = []
         return mapping.entries.compactMap { entry in
-            guard checkHeader(entry.name, at: entry.namePosition, report),
-                let value = entry.value.template("the header \(entry.name)", report)
-            else { return nil }
+            guard checkHeader(entry.name, at: entry.namePosition, report) else { return nil }
+            guard !credentialHeaders.contains(entry.name.lowercased()) else {
+                report.error(
+                    at: entry.namePosition, "credentials stand in headers",
+                    expected: "auth: with bearer, basic or header, and { secret: NAME }")
+                return nil
+            }
+            guard let value = entry.value.template("the header \(entry.name)", report) else { return nil }
             guard seen.insert(entry.name.lowercased()).inserted else {
                 report.error(
                     at: entry.namePosition, "the header '\(entry.name)' stands twice; names of headers ignore case",
@@ -88,6 +99,10 @@ enum EndpointDecoder {
     }
 
     private static func checkHeaderValue(_ value: Template, _ entry: Node.Entry, _ report: Report) -> Bool {
+        guard !value.source.trimmed.isEmpty else {
+            report.error(at: entry.value.position, "the header '\(entry.name)' is empty", expected: "a text")
+            return false
+        }
         for part in value.parts {
             switch part {
             case .text(let text):
@@ -105,11 +120,6 @@ enum EndpointDecoder {
                     return false
                 }
             }
-        }
-        if entry.name.lowercased() == "authorization" {
-            report.error(
-                at: entry.namePosition, "credentials stand in headers", expected: "auth: with { secret: NAME }")
-            return false
         }
         return true
     }

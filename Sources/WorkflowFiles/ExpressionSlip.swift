@@ -8,7 +8,8 @@ enum ExpressionSlip {
     /// What the user most likely meant when libyaml refused the text; nil when no expression is near.
     static func explain(_ error: YAMLError, in bytes: [UInt8]) -> Finding? {
         for position in [error.position, error.contextPosition].compactMap({ $0 }) {
-            guard let offset = byte(at: position, in: bytes) else { continue }
+            let offset = position.byte(in: bytes)
+            guard offset < bytes.count else { continue }
             if let finding = explain(at: offset, in: bytes) { return finding }
         }
         return nil
@@ -19,11 +20,12 @@ enum ExpressionSlip {
         if offset > 0, bytes[offset] == opening[1], bytes[offset - 1] == opening[0] {
             return Finding(
                 Position(ofByte: offset - 1, in: bytes), "an unquoted expression inside [ … ] or { … }",
-                expected: "it in quotes", suggestion: quote(bytes, from: offset - 1))
+                expected: "the whole text in quotes", suggestion: quote(bytes, from: offset - 1, isFlow: true))
         }
         guard let start = opening(before: offset, in: bytes) else { return nil }
         let brace = (try? JQLexer.closingBrace(in: bytes, from: start + 2)) ?? nil
-        guard brace.map({ $0 >= offset }) ?? true else { return nil }
+        // Without a brace it ends with its line, as far as anyone can tell.
+        guard brace.map({ $0 >= offset }) ?? !bytes[start..<offset].contains(0x0A) else { return nil }
         let position = Position(ofByte: start, in: bytes)
         let before = bytes[..<start].last
         if before == UInt8(ascii: "\"") {
@@ -37,27 +39,31 @@ enum ExpressionSlip {
     }
 
     /// A key that holds the beginning of an expression: `- ${ {total: .x} }` reads as a mapping.
-    static func explain(key: Node.Scalar) -> Finding? {
+    static func explain(key: Node.Scalar, in bytes: [UInt8]) -> Finding? {
         guard !key.isQuoted, isUnclosed(key.text) else { return nil }
-        return colon(key.position, suggestion: "quote the whole expression: '${ … }'")
+        let begin = key.position.byte(in: bytes)
+        guard let start = bytes[begin...].indices.first(where: { bytes[$0...].starts(with: opening) }) else {
+            return nil
+        }
+        return colon(Position(ofByte: start, in: bytes), suggestion: quote(bytes, from: start))
     }
 
     /// A text in which an expression does not end since `#` cut it off.
     static func explain(cut scalar: Node.Scalar) -> Finding? {
         guard scalar.isCutByComment, isUnclosed(scalar.text) else { return nil }
-        return comment(scalar.position, suggestion: "quote the whole expression: '${ … }'")
+        return comment(scalar.position, suggestion: unknownText)
     }
 
     private static func colon(_ position: Position, suggestion: String) -> Finding {
         Finding(
             position, "an unquoted expression with a colon and a space, which YAML reads as a key",
-            expected: "it in quotes", suggestion: suggestion)
+            expected: "the whole text in quotes", suggestion: suggestion)
     }
 
     private static func comment(_ position: Position, suggestion: String) -> Finding {
         Finding(
             position, "an unquoted expression with a space and '#', which YAML reads as a comment",
-            expected: "it in quotes", suggestion: suggestion)
+            expected: "the whole text in quotes", suggestion: suggestion)
     }
 
     // MARK: - Text
@@ -81,30 +87,46 @@ enum ExpressionSlip {
         zip(text, text.dropFirst()).contains { ($0 == 0x20 || $0 == 0x09) && $1 == UInt8(ascii: "#") }
     }
 
-    private static func byte(at position: Position, in bytes: [UInt8]) -> Int? {
-        var line = 1
-        var column = 1
-        for (offset, byte) in bytes.enumerated() where byte & 0xC0 != 0x80 {
-            if line == position.line, column == position.column { return offset }
-            if byte == 0x0A {
-                line += 1
-                column = 1
-            } else {
-                column += 1
-            }
-        }
-        return nil
-    }
-
-    /// `quote it: "${ .a }"`, with the quotes that the expression does not hold itself.
-    private static func quote(_ bytes: [UInt8], from start: Int) -> String {
-        guard let brace = try? JQLexer.closingBrace(in: bytes, from: start + 2), brace - start < 80 else {
-            return "quote the whole expression: '${ … }'"
-        }
-        let text = String(decoding: bytes[start...brace], as: UTF8.self)
-        if text.contains("\n") || text.contains("\"") && text.contains("'") {
-            return "quote the whole expression: '${ … }'"
+    /// How to write the text in which an expression stands, with the quotes that it does not hold itself.
+    ///
+    /// - Parameter isFlow: the text stands inside `[ … ]` or `{ … }`, where a comma or a bracket ends it.
+    private static func quote(_ bytes: [UInt8], from start: Int, isFlow: Bool = false) -> String {
+        guard let end = end(of: start, in: bytes, isFlow) else { return unknownText }
+        let line = bytes[..<start].lastIndex(of: 0x0A).map { $0 + 1 } ?? 0
+        let before = bytes[line..<start]
+        let begin = before.indices.last { isBoundary(at: $0, in: before, isFlow) }.map { $0 + 1 } ?? line
+        let text = String(decoding: bytes[begin..<end], as: UTF8.self).trimmed
+        if text.utf8.count > 100 || text.contains("\n") || text.contains("\"") && text.contains("'") {
+            return unknownText
         }
         return text.contains("\"") ? "write '\(text)'" : "write \"\(text)\""
+    }
+
+    private static let unknownText = "quote the whole text: '… ${ … } …'"
+
+    /// Where the text ends in which an expression begins; nil when the expression has no end.
+    private static func end(of start: Int, in bytes: [UInt8], _ isFlow: Bool) -> Int? {
+        var next = start
+        while next < bytes.count, bytes[next] >= 0x20, !(isFlow && ",]}".utf8.contains(bytes[next])) {
+            guard bytes[next...].starts(with: opening) else {
+                next += 1
+                continue
+            }
+            guard let brace = try? JQLexer.closingBrace(in: bytes, from: next + 2) else { return nil }
+            next = brace + 1
+        }
+        return next
+    }
+
+    /// Whether a value can begin behind this byte of a line: behind `key: `, behind `- ` at its beginning.
+    private static func isBoundary(at index: Int, in line: ArraySlice<UInt8>, _ isFlow: Bool) -> Bool {
+        switch line[index] {
+        case UInt8(ascii: "["), UInt8(ascii: "{"), UInt8(ascii: ","): return isFlow
+        case 0x20, 0x09:
+            let indicator = line[..<index].last
+            let isElement = line[..<index].allSatisfy { $0 == 0x20 || $0 == UInt8(ascii: "-") }
+            return indicator == UInt8(ascii: ":") || isElement
+        default: return false
+        }
     }
 }

@@ -38,11 +38,16 @@ struct Fields {
             report.notYet("'\(entry.name)' of \(what)", at: entry.namePosition)
             return
         }
-        let meant = closest(to: entry.name, among: known + later)
+        let meant = meant(by: entry)
         report.error(
             at: entry.namePosition, "unknown key '\(entry.name)' of \(what)",
             expected: meant == nil ? "one of \(known.joined(separator: ", "))" : nil,
             suggestion: meant.map { "did you mean '\($0)'?" })
+    }
+
+    /// The key that was misspelt.
+    private func meant(by entry: Node.Entry) -> String? {
+        known.contains(entry.name) ? nil : closest(to: entry.name, among: known + later)
     }
 
     /// The value of a key; nil when it is absent.
@@ -53,6 +58,8 @@ struct Fields {
 
     func required(_ key: String, expected: String) -> Node? {
         if let node = self[key] { return node }
+        // A misspelt one has been reported as such.
+        guard !mapping.entries.contains(where: { meant(by: $0) == key }) else { return nil }
         report.error(at: mapping.position, "\(what) without '\(key)'", expected: "\(key): \(expected)")
         return nil
     }

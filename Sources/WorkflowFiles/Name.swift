@@ -1,8 +1,11 @@
 /// Which names are allowed.
 enum Name {
+    /// In bytes, which are characters in a valid name.
+    static let lengthLimit = 255
+
     static func isValid(_ text: String) -> Bool {
         guard let first = text.utf8.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first),
-            text.utf8.count <= 255
+            text.utf8.count <= lengthLimit
         else { return false }
         return text.utf8.allSatisfy {
             switch $0 {
@@ -17,11 +20,11 @@ enum Name {
     /// The name that was meant by `Order_Email`.
     static func repaired(_ text: String) -> String? {
         let name = String(text.lowercased().map { $0 == "_" || $0 == " " || $0 == "/" ? "-" : $0 })
-        return isValid(name) ? name : nil
+        return isValid(name) && !name.contains("--") ? name : nil
     }
 
     static func isSecretName(_ text: String) -> Bool {
-        guard let first = text.utf8.first, text.utf8.count <= 255 else { return false }
+        guard let first = text.utf8.first, text.utf8.count <= lengthLimit else { return false }
         let isWord = { (byte: UInt8) in
             byte == UInt8(ascii: "_") || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
         }

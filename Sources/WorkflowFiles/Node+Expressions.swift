@@ -43,11 +43,11 @@ extension Node {
 }
 
 extension Node.Scalar {
-    /// Where the source of an expression begins that was found in this text.
-    func position(of expression: Expression) -> Position {
+    /// Where the source of an expression that was found in this text has a byte.
+    func position(of expression: Expression, byte: Int = 0) -> Position {
         let text = Array(text.utf8)
         let source = Array(expression.source.utf8)
         let offset = text.indices.first { text[$0...].starts(with: source) }
-        return position(ofByte: offset ?? 0)
+        return position(ofByte: (offset ?? 0) + byte)
     }
 }

@@ -28,7 +28,9 @@ extension Node {
         guard let text = text(what, report) else { return nil }
         if Name.isValid(text) { return text }
         report.error(
-            at: position, "\(what) '\(text)'", expected: "a name of a-z, 0-9, '.' and '-' that begins with a letter",
+            at: position, "\(called) stands for \(what)",
+            expected: text.utf8.count > Name.lengthLimit
+                ? "at most \(Name.lengthLimit) characters" : "a-z, 0-9, '.' and '-', beginning with a letter",
             suggestion: Name.repaired(text).map { "did you mean '\($0)'?" })
         return nil
     }
@@ -88,11 +90,16 @@ extension Node {
     ) -> Choice? {
         let words = Choice.allCases.map(\.rawValue)
         if case .scalar(let scalar) = self, let choice = Choice(rawValue: scalar.text) { return choice }
-        let written = if case .scalar(let scalar) = self { scalar.text } else { "" }
         report.error(
-            at: position, "\(called) stands for \(what)", expected: words.joined(separator: " or "),
-            suggestion: closest(to: written, among: words).map { "did you mean '\($0)'?" })
+            at: position, "\(called) stands for \(what)",
+            expected: words.dropLast().joined(separator: ", ") + " or " + (words.last ?? ""),
+            suggestion: closestWord(among: words))
         return nil
+    }
+
+    func closestWord(among words: [String]) -> String? {
+        guard case .scalar(let scalar) = self else { return nil }
+        return closest(to: scalar.text, among: words).map { "did you mean '\($0)'?" }
     }
 
     /// A list; a single value is not taken for a list of one.
@@ -116,11 +123,12 @@ extension Node {
             return nil
         }
         guard let fields = Fields(self, of: what, known: ["secret"], report),
-            let node = fields.required("secret", expected: "NAME"), let name = node.text("the name of a secret", report)
+            let node = fields.required("secret", expected: "NAME")
         else { return nil }
-        guard Name.isSecretName(name) else {
+        // Nor is this one repeated, for the same reason.
+        guard case .scalar(let scalar) = node, let name = scalar.value.string, Name.isSecretName(name) else {
             report.error(
-                at: node.position, "the name of a secret has characters that no variable or file should have",
+                at: node.position, "what stands here is no name of a secret",
                 expected: "letters, digits, '_', '-' and '.', beginning with a letter or '_'")
             return nil
         }

@@ -13,7 +13,7 @@ indirect enum Node: Sendable {
         let text: String
         let isQuoted: Bool
         let position: Position
-        /// Whether the n-th character of `text` stands n columns right of `position`.
+        /// Whether the characters of `text` stand one by one at `position`, or behind the quote there.
         let isVerbatim: Bool
         /// A space and `#` end it: what follows is a comment.
         var isCutByComment = false
@@ -66,6 +66,7 @@ indirect enum Node: Sendable {
 extension Node.Scalar {
     var called: String {
         switch value {
+        case .string where text.contains(":") && URLDecoder.holdsCredentials(text): "a URL with credentials"
         case .null: "nothing"
         case .bool(let bool): bool ? "true" : "false"
         case .number: "the number \(text)"
@@ -77,7 +78,7 @@ extension Node.Scalar {
     func position(ofByte offset: Int) -> Position {
         guard isVerbatim else { return position }
         let characters = String(decoding: text.utf8.prefix(offset), as: UTF8.self).unicodeScalars.count
-        return Position(line: position.line, column: position.column + characters)
+        return Position(line: position.line, column: position.column + (isQuoted ? 1 : 0) + characters)
     }
 }
 

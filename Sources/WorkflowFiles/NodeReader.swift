@@ -14,6 +14,8 @@ struct NodeReader {
     private struct Anchored {
         let node: Node
         let count: Int
+        /// Levels of nesting, itself included.
+        let height: Int
     }
 
     private let report: Report
@@ -22,7 +24,10 @@ struct NodeReader {
     private var anchors: [String: Anchored] = [:]
     private var openAnchors: Set<String> = []
     private var nodeCount = 0
+    /// The deepest level since the last look at it: what an anchored value reaches down to.
+    private var deepest = 0
     private var isGarbled = false
+    private var isAnythingRead = false
     private var walked = (bytes: 0, scalars: 0)
 
     /// The documents that could be read; the empty ones left out.
@@ -57,7 +62,14 @@ struct NodeReader {
             while true {
                 let event = try events.next()
                 switch event.kind {
-                case .streamEnd: return documents
+                case .streamEnd:
+                    if !isAnythingRead, report.diagnostics.isEmpty {
+                        report.error(
+                            at: Position(line: 1, column: 1), "the file declares nothing",
+                            expected: "a document with subscription, topic or endpoint",
+                            suggestion: "remove the file, or give it another ending")
+                    }
+                    return documents
                 case .documentStart:
                     anchors = [:]
                     nodeCount = 0
@@ -65,11 +77,16 @@ struct NodeReader {
                 case .documentEnd, .other: break
                 default:
                     let node = try node(event, depth: 1)
-                    if !isGarbled, !node.isEmpty { documents.append(node) }
+                    if node.isEmpty { continue }
+                    isAnythingRead = true
+                    if !isGarbled { documents.append(node) }
                 }
             }
         } catch let error as YAMLError {
-            report.add(ExpressionSlip.explain(error, in: bytes) ?? Self.finding(error))
+            // After a slip in this document libyaml only tells what follows from it.
+            if !isGarbled {
+                report.add(ExpressionSlip.explain(error, in: bytes) ?? YAMLProblem.finding(error, in: bytes))
+            }
         } catch let finding as Finding {
             report.add(finding)
         } catch {
@@ -78,24 +95,14 @@ struct NodeReader {
         return documents
     }
 
-    private static func finding(_ error: YAMLError) -> Finding {
-        if error.problem == "found character that cannot start any token" {
-            return Finding(
-                error.position, "a character that cannot begin a value",
-                suggestion: "indent with spaces, not tabs, and quote texts that begin with '%', '@' or '`'")
-        }
-        return Finding(error.position, "this is not YAML: \(error.problem)")
-    }
-
     // MARK: - Nodes
 
     private mutating func node(_ event: YAMLEvent, depth: Int) throws -> Node {
-        guard depth <= Self.depthLimit else {
-            throw Finding(
-                event.start, "more than \(Self.depthLimit) levels of nesting", expected: "at most \(Self.depthLimit)")
-        }
+        try checkDepth(depth, at: event.start)
         try count(1, at: event.start)
         let before = nodeCount - 1
+        let deepestBefore = deepest
+        deepest = depth
         if let anchor = event.anchor { openAnchors.insert(anchor) }
         let node: Node
         switch event.kind {
@@ -107,15 +114,24 @@ struct NodeReader {
         case .mappingStart(let tag):
             checkTag(tag, "map", at: event.start)
             node = .mapping(Node.Mapping(entries: try entries(depth: depth), position: event.start))
-        case .alias(let name): node = try alias(name, at: event.start)
+        case .alias(let name): node = try alias(name, depth: depth, at: event.start)
         case .sequenceEnd, .mappingEnd, .documentStart, .documentEnd, .streamEnd, .other:
             preconditionFailure("libyaml gives a value where a value stands")
         }
         if let anchor = event.anchor {
             openAnchors.remove(anchor)
-            anchors[anchor] = Anchored(node: node, count: nodeCount - before)
+            anchors[anchor] = Anchored(node: node, count: nodeCount - before, height: deepest - depth + 1)
         }
+        deepest = max(deepest, deepestBefore)
         return node
+    }
+
+    private func checkDepth(_ depth: Int, at position: Position) throws {
+        guard depth <= Self.depthLimit else {
+            throw Finding(
+                position, "more than \(Self.depthLimit) levels of nesting, aliases expanded",
+                expected: "at most \(Self.depthLimit)")
+        }
     }
 
     private mutating func count(_ nodes: Int, at position: Position) throws {
@@ -127,7 +143,7 @@ struct NodeReader {
         }
     }
 
-    private mutating func alias(_ name: String, at position: Position) throws -> Node {
+    private mutating func alias(_ name: String, depth: Int, at position: Position) throws -> Node {
         guard let anchored = anchors[name] else {
             throw openAnchors.contains(name)
                 ? Finding(position, "the alias '*\(name)' stands inside the value that it names")
@@ -137,6 +153,8 @@ struct NodeReader {
                     suggestion: "quote the text if it is no alias: \"*\(name)\"")
         }
         try count(anchored.count - 1, at: position)
+        deepest = depth + anchored.height - 1
+        try checkDepth(deepest, at: position)
         return anchored.node
     }
 
@@ -161,7 +179,7 @@ struct NodeReader {
                 report.error(at: event.start, "\(key.called) stands as a key", expected: "a text")
                 continue
             }
-            if let slip = ExpressionSlip.explain(key: scalar) {
+            if let slip = ExpressionSlip.explain(key: scalar, in: bytes) {
                 report.add(slip)
                 // The rest of this document follows from the slip; messages about it would mislead.
                 isGarbled = true
@@ -185,15 +203,13 @@ struct NodeReader {
     private mutating func scalar(_ event: YAMLEvent, text: String, tag: String?, isPlain: Bool, isBlock: Bool)
         -> Node.Scalar
     {
-        var position = event.start
         let isOneLine = event.start.line == event.end.line
         let width = event.end.column - event.start.column
-        // A quoted text without escapes is verbatim behind its quote; any other quoted one has lost its columns.
+        // A quoted text with escapes has lost its columns.
         let isVerbatim = !isBlock && isOneLine && width == text.unicodeScalars.count + (isPlain ? 0 : 2)
-        if isVerbatim, !isPlain { position.column += 1 }
         return Node.Scalar(
             value: value(of: text, tag: tag, isPlain: isPlain, at: event.start), text: text, isQuoted: !isPlain,
-            position: position, isVerbatim: isVerbatim,
+            position: event.start, isVerbatim: isVerbatim,
             isCutByComment: isPlain && text.contains("${") && isComment(at: event.endIndex))
     }
 

@@ -21,6 +21,8 @@ struct Declaration {
 
 /// What can only be seen with all files at hand.
 enum References {
+    /// - Parameter known: what may be referred to beside the declarations: endpoints of the database, and those of documents
+    ///   that could not be read to the end.
     static func check(_ declarations: [Declaration], _ known: WorkflowFolder.KnownNames) -> [Diagnostic] {
         duplicates(declarations) + unknownEndpoints(declarations, known)
     }

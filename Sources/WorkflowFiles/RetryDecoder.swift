@@ -53,6 +53,12 @@ enum RetryDecoder {
     /// A status of the kinds that can fail, or a problem type.
     private static func match(_ node: Node, _ key: String, _ report: Report) -> FailureMatch? {
         if case .scalar(let scalar) = node {
+            if scalar.value == 425 {
+                report.error(
+                    at: node.position, "425 stands in \(key); it says that the handler is still at work",
+                    expected: "another status")
+                return nil
+            }
             if let status = scalar.value.int, (300...599).contains(status) { return .status(status) }
             if let type = scalar.value.string, !type.isEmpty, type.utf8.allSatisfy({ $0 > 0x20 }) {
                 return .problemType(type)
@@ -70,7 +76,7 @@ enum RetryDecoder {
                 at: node.position, "initial (\(policy.initial.text)) is longer than max (\(policy.max.text))",
                 expected: "max to be the longest delay")
         }
-        for match in policy.retryOn where policy.failOn.contains(match) {
+        for match in Set(policy.failOn).intersection(policy.retryOn) {
             guard let node = fields["retry_on"] else { continue }
             fields.report.error(
                 at: node.position, "fail_on and retry_on both name \(match.text)", expected: "it in one of them")

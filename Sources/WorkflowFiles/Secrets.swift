@@ -3,6 +3,10 @@ package import Primitives
 /// `{ secret: NAME }`: the only way in which a secret stands in a workflow file.
 package struct SecretReference: Sendable, Hashable {
     package let name: String
+
+    package init(name: String) {
+        self.name = name
+    }
 }
 
 /// Where the values of secrets come from: first an environment variable, then a file in `OUTRIDER_SECRETS_DIR`.

@@ -39,18 +39,26 @@ enum SubscriptionDecoder {
             return nil
         }
         var patterns: [TopicPattern] = []
+        var seen: Set<TopicPattern> = []
         for node in nodes {
+            if case .scalar(let scalar) = node, scalar.value == .null {
+                report.error(
+                    at: node.position, "nothing stands for a topic", expected: "a topic or a pattern",
+                    suggestion: "'#' begins a comment: quote it")
+                continue
+            }
             guard let text = node.text("a topic", report) else { continue }
             guard let pattern = TopicPattern(text) else {
                 report.error(
-                    at: node.position, "the topic '\(text)'",
+                    at: node.position, "\(node.called) stands for a topic",
                     expected:
                         "parts of a-z, 0-9 and '-' with dots between, '*' for one part, '#' at the end for all that follow",
                     suggestion: Name.repaired(text).map { "did you mean '\($0)'?" })
                 continue
             }
-            if patterns.contains(pattern) {
+            guard seen.insert(pattern).inserted else {
                 report.error(at: node.position, "the topic '\(text)' stands twice", expected: "each topic once")
+                continue
             }
             patterns.append(pattern)
         }
@@ -67,7 +75,8 @@ enum SubscriptionDecoder {
         }
         report.error(
             at: node.position, "\(node.called) stands for from",
-            expected: "now, earliest or a time such as 2026-01-31T08:00:00Z")
+            expected: "now, earliest or a time such as 2026-01-31T08:00:00Z",
+            suggestion: node.closestWord(among: ["now", "earliest"]))
         return nil
     }
 
@@ -75,13 +84,12 @@ enum SubscriptionDecoder {
     private static let roots = ["payload", "topic", "key", "headers"]
 
     private static func filter(_ node: Node, _ report: Report) -> Expression? {
-        guard let expression = node.expression("filter", report) else { return nil }
-        if let path = expression.path, path.root == .input, case .member(let root)? = path.segments.first,
-            !roots.contains(root)
-        {
+        guard let expression = node.expression("filter", report), case .scalar(let scalar) = node else { return nil }
+        for (name, offset) in expression.inputMembers where !roots.contains(name) {
             report.error(
-                at: node.position, "a filter sees no '.\(root)'", expected: "one of .payload, .topic, .key, .headers",
-                suggestion: closest(to: root, among: roots).map { "did you mean '.\($0)'?" } ?? "write .payload.\(root)"
+                at: scalar.position(of: expression, byte: offset), "a filter sees no '.\(name)'",
+                expected: "one of .payload, .topic, .key, .headers",
+                suggestion: closest(to: name, among: roots).map { "did you mean '.\($0)'?" } ?? "write .payload.\(name)"
             )
         }
         return expression
@@ -94,7 +102,7 @@ enum SubscriptionDecoder {
     private static func target(_ node: Node, _ report: Report) -> DeliveryTarget? {
         guard
             let fields = Fields(
-                node, of: "deliver", known: ["http", "endpoint"], later: brokers + ["sql"], report)
+                node, of: "deliver", known: ["http", "endpoint"], later: brokers + ["sql", "body"], report)
         else { return nil }
         let endpointNode = fields["endpoint"]
         let endpoint = endpointNode?.name("the name of an endpoint", report)
@@ -120,7 +128,8 @@ enum SubscriptionDecoder {
             report.error(
                 at: node.position, "\(scalar.called) stands for http",
                 expected: "\(methods.joined(separator: ", ")) and a \(hasEndpoint ? "path" : "URL")",
-                suggestion: meant.map { "did you mean \($0)?" } ?? "write POST \(trimmed)")
+                suggestion: meant.map { "did you mean \($0)?" }
+                    ?? (trimmed.contains("@") ? nil : "write POST \(trimmed)"))
             return nil
         }
         let rest = trimmed.dropFirst(word.count).trimmed

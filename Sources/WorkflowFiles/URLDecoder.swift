@@ -8,6 +8,10 @@ enum URLDecoder {
     /// - Parameter source: the URL's own text, which may be a part of the scalar's.
     static func absolute(_ source: Template, at position: Position, _ report: Report) -> URLTemplate? {
         guard isPlain(source, at: position, report) else { return nil }
+        guard !source.parts.isEmpty else {
+            report.error(at: position, "the URL is empty", expected: "http:// or https:// and a host")
+            return nil
+        }
         if case .text(let start) = source.parts.first, !checkAddress(start, source, at: position, report) { return nil }
         return URLTemplate(source, isPath: false)
     }
@@ -22,7 +26,7 @@ enum URLDecoder {
             }
         guard isPath else {
             report.error(
-                at: position, "'\(source.source)' stands beside an endpoint, which has the address",
+                at: position, "the URL '\(source.source)' stands beside an endpoint, which has the address",
                 expected: "a path that begins with '/'")
             return nil
         }
@@ -35,9 +39,12 @@ enum URLDecoder {
     ) -> Bool {
         if URLTemplate.hasHost(start) {
             let authority = start[start.range(ofText: "://")!.upperBound...].prefix { !"/?".contains($0) }
-            guard !authority.contains("@") else {
+            // Where a variable follows the port is not all there yet.
+            let isWhole = source.parts.count == 1 || start.dropFirst(8).contains { "/?".contains($0) }
+            guard !isWhole || hasGoodPort(authority) else {
                 report.error(
-                    at: position, "the URL holds credentials", expected: "an endpoint document with auth: and a secret")
+                    at: position, "the URL '\(source.source)' has a port that is none",
+                    expected: "a number from 1 to 65535")
                 return false
             }
             return true
@@ -58,19 +65,35 @@ enum URLDecoder {
         return false
     }
 
+    /// Of `host`, `host:port` or `[address]:port`.
+    private static func hasGoodPort(_ authority: Substring) -> Bool {
+        let rest = authority.first == "[" ? authority.drop { $0 != "]" }.dropFirst() : authority.drop { $0 != ":" }
+        guard rest.first == ":" else { return rest.isEmpty }
+        let digits = rest.dropFirst()
+        return digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+            && UInt16(digits).map { $0 > 0 } ?? false
+    }
+
     /// Outside sagas a URL is made of text and variables.
     private static func isPlain(_ source: Template, at position: Position, _ report: Report) -> Bool {
+        guard !holdsCredentials(source.source) else {
+            report.error(
+                at: position, "the URL holds credentials", expected: "an endpoint document with auth: and a secret")
+            return false
+        }
         for expression in source.expressions where expression.path?.root != .environment {
             report.error(at: position, "\(expression) stands in a URL", expected: "${ $env.NAME } only")
             return false
         }
         for case .text(let text) in source.parts {
-            if let scalar = text.unicodeScalars.first(where: { $0.value <= 0x20 || $0.value >= 0x7F }) {
+            if let scalar = text.unicodeScalars.first(where: { !isAllowed($0) }) {
                 let code = String(scalar.value, radix: 16, uppercase: true)
+                let name = "U+\(String(repeating: "0", count: max(0, 4 - code.count)))\(code)"
+                let isBrace = scalar == "{" || scalar == "}"
                 report.error(
                     at: position,
-                    "the URL holds the character U+\(String(repeating: "0", count: max(0, 4 - code.count)))\(code)",
-                    expected: "it percent-encoded")
+                    "the URL holds the character \(scalar.isASCII && scalar.value > 0x20 ? "'\(scalar)'" : name)",
+                    expected: "it percent-encoded", suggestion: isBrace ? "write ${ $env.NAME } for a variable" : nil)
                 return false
             }
             if text.contains("#") {
@@ -79,6 +102,19 @@ enum URLDecoder {
             }
         }
         return true
+    }
+}
+
+extension URLDecoder {
+    /// Of RFC 3986, but for `#`: that one has a message of its own.
+    private static func isAllowed(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value > 0x20 && scalar.value < 0x7F && !"\"<>\\^`{|}".unicodeScalars.contains(scalar)
+    }
+
+    /// A user's name before the host, with or without a scheme: such a text is not repeated in a message.
+    static func holdsCredentials(_ url: String) -> Bool {
+        let authority = url.range(ofText: "://").map { url[$0.upperBound...] } ?? url[...]
+        return authority.prefix { !"/?#".contains($0) }.contains("@")
     }
 }
 

@@ -20,6 +20,7 @@ package enum WorkflowFolder {
     package static func load(
         paths: [String], known: KnownNames = KnownNames(), evaluator: Evaluator? = nil
     ) async -> CheckedFiles {
+        var known = known
         var diagnostics: [Diagnostic] = []
         var declarations: [Declaration] = []
         var expressions: [LocatedExpression] = []
@@ -29,8 +30,12 @@ package enum WorkflowFolder {
             switch SourceFile.read(file, limit: NodeReader.sizeLimit) {
             case .success(let bytes):
                 for document in NodeReader.documents(of: bytes, report) {
-                    guard let definition = DocumentDecoder.definition(document, report) else { continue }
-                    declarations.append(Declaration(definition: definition, file: file, document: document))
+                    if let definition = DocumentDecoder.definition(document, report) {
+                        declarations.append(Declaration(definition: definition, file: file, document: document))
+                    } else if let endpoint = document.declaredEndpoint {
+                        // It is wrong, and it is there: who refers to it need not be told that it is missing.
+                        known.endpoints.insert(endpoint)
+                    }
                 }
             case .failure(let failure): report.error(at: .wholeFile, failure.message)
             }
@@ -58,5 +63,15 @@ package enum WorkflowFolder {
                     found: "the expression '\(located.expression.source)' is not valid jq: \($0)")
             }
         }
+    }
+}
+
+extension Node {
+    /// The name that a document gives to an endpoint.
+    fileprivate var declaredEndpoint: String? {
+        guard case .mapping(let mapping) = self, case .scalar(let scalar)? = mapping["endpoint"]?.value else {
+            return nil
+        }
+        return scalar.text
     }
 }

@@ -148,3 +148,19 @@ import Testing
         #expect(throws: ExpressionError.unexposed(variable: "HOME")) { try template.resolve(environment: [:]) }
     }
 }
+
+@Suite struct InputMembersTests {
+    @Test(arguments: [
+        (".a", ["a"]), (".a.b > .c[0].d", ["a", "c"]), ("(.a + (.b)) / 2", ["a", "b"]),
+        (".a and (.b or .c)", ["a", "b", "c"]),
+        ("if .a then .b else .c end", ["a", "b", "c"]), (".a // .b", ["a", "b"]), ("-.a", ["a"]), (".[\"a\"].b", []),
+        ("$env.A == .a", ["a"]),
+        // What may see another input is left out.
+        (".a | .b", ["a"]), ("any(.a[]; .b)", []), (".a == (.b | .c) and .d", ["a", "b"]), (".a as $x | .b", ["a"]),
+        ("[.a]", []), ("{a: .b}", []), ("def f: .a; .b", []), ("try .a catch .b", []), (".a |= .b", ["a"]), ("..", []),
+        ("\"\\(.a)\"", []),
+    ])
+    func onlyWhatIsCertainlyReadFromTheInputCounts(source: String, names: [String]) throws {
+        #expect(try Expression(source).inputMembers.map(\.name) == names)
+    }
+}
