@@ -96,7 +96,9 @@ let package = Package(
         tests("TelemetryTests", ["Telemetry", "TestSupport", "Primitives"]),
         tests("DeliveryTests", ["Delivery", "Primitives"]),
         tests("ExpressionsTests", ["Expressions", "Primitives"]),
-        tests("WorkflowFilesTests", ["WorkflowFiles", "Primitives", "Delivery", "Expressions", "TestSupport"]),
+        tests(
+            "WorkflowFilesTests",
+            ["WorkflowFiles", "Primitives", "Delivery", "Expressions", "TestSupport", "EmbeddedPostgres"]),
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
         tests("HTTPTests", ["HTTPClient", "HTTPServer", "TestSupport", "EmbeddedPostgres", "Primitives"]),
         tests("EngineTests", ["Engine", "Store", "Primitives"]),
