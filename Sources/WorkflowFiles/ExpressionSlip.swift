@@ -39,13 +39,16 @@ enum ExpressionSlip {
     }
 
     /// A key that holds the beginning of an expression: `- ${ {total: .x} }` reads as a mapping.
-    static func explain(key: Node.Scalar, in bytes: [UInt8]) -> Finding? {
+    ///
+    /// - Parameter line: where the key's line begins in `bytes`.
+    static func explain(key: Node.Scalar, in bytes: [UInt8], line: Int) -> Finding? {
         guard !key.isQuoted, isUnclosed(key.text) else { return nil }
-        let begin = key.position.byte(in: bytes)
-        guard let start = bytes[begin...].indices.first(where: { bytes[$0...].starts(with: opening) }) else {
-            return nil
+        let rest = bytes[line...]
+        guard let start = rest.indices.first(where: { rest[$0...].starts(with: opening) }) else {
+            return colon(key.position, suggestion: unknownText)
         }
-        return colon(Position(ofByte: start, in: bytes), suggestion: quote(bytes, from: start))
+        let column = String(decoding: bytes[line..<start], as: UTF8.self).unicodeScalars.count + 1
+        return colon(Position(line: key.position.line, column: column), suggestion: quote(bytes, from: start))
     }
 
     /// A text in which an expression does not end since `#` cut it off.

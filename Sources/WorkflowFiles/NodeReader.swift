@@ -28,6 +28,8 @@ struct NodeReader {
     private var deepest = 0
     private var isGarbled = false
     private var isAnythingRead = false
+    /// Offsets of the lines.
+    private lazy var lineStarts = [0] + bytes.indices.filter { bytes[$0] == 0x0A }.map { $0 + 1 }
     private var walked = (bytes: 0, scalars: 0)
 
     /// The documents that could be read; the empty ones left out.
@@ -175,13 +177,14 @@ struct NodeReader {
             if case .mappingEnd = event.kind { return entries }
             let key = try node(event, depth: depth + 1)
             let value = try node(try events.next(), depth: depth + 1)
+            // The rest of a document follows from the slip in it; messages about it would mislead.
+            if isGarbled { continue }
             guard case .scalar(let scalar) = key else {
                 report.error(at: event.start, "\(key.called) stands as a key", expected: "a text")
                 continue
             }
-            if let slip = ExpressionSlip.explain(key: scalar, in: bytes) {
+            if let slip = ExpressionSlip.explain(key: scalar, in: bytes, line: lineStart(scalar.position)) {
                 report.add(slip)
-                // The rest of this document follows from the slip; messages about it would mislead.
                 isGarbled = true
             } else if let first = places[scalar.text] {
                 report.error(
@@ -196,6 +199,11 @@ struct NodeReader {
                 entries.append(Node.Entry(name: scalar.text, namePosition: scalar.position, value: value))
             }
         }
+    }
+
+    /// libyaml also ends lines at characters that nobody means so (U+2028): then this is the last line.
+    private mutating func lineStart(_ position: Position) -> Int {
+        lineStarts[min(position.line, lineStarts.count) - 1]
     }
 
     // MARK: - Scalars
