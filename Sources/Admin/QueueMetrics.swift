@@ -4,7 +4,7 @@ import Synchronization
 import Telemetry
 
 /// Depth and age of the queues as gauges. Counting a long queue costs the database something, so a reading is kept for five
-/// seconds, or twenty times as long as it took.
+/// seconds, or twenty times as long as it took; one that failed for five seconds.
 final class QueueMetrics: Sendable {
     private struct Reading: Sendable {
         var report: QueueReport?
@@ -51,7 +51,8 @@ final class QueueMetrics: Sendable {
         let began = ContinuousClock.now
         guard reading.withLock({ $0.validUntil <= began }) else { return }
         let report = try? await session.run { try QueueReport.read(on: $0) }
-        let took = ContinuousClock.now - began
-        reading.withLock { $0 = Reading(report: report, validUntil: began + max(.seconds(5), took * 20)) }
+        let now = ContinuousClock.now
+        let pause = report == nil ? .seconds(5) : max(.seconds(5), (now - began) * 20)
+        reading.withLock { $0 = Reading(report: report, validUntil: now + pause) }
     }
 }
