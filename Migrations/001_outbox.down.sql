@@ -3,5 +3,5 @@ drop table outrider.outbox, outrider.outbox_partition, outrider.definition, outr
     outrider.endpoint, outrider.chosen_id, outrider.dedupe, outrider.cancelled_message, outrider.delivery, outrider.scheduled;
 drop sequence outrider.delivery_id;
 drop function outrider.publish, outrider.outbox_guard, outrider.outbox_route, outrider.refuse_malformed, outrider.make_partitions,
-    outrider.drop_expired_partition, outrider.wake, outrider.uuid_v7, outrider.is_generated,
+    outrider.close_partitions, outrider.drop_expired_partition, outrider.wake, outrider.uuid_v7, outrider.is_generated,
     outrider.uuid_v7_floor;

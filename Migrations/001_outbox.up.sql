@@ -10,31 +10,32 @@
 
 -- UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, random bits, and in the last 32 bits the transaction's id.
 -- The last part tells an id that this transaction generated from one that a caller chose, without keeping a list.
--- In plpgsql, which keeps its plan for the session; an SQL function would be parsed and inlined by every statement. Its names
--- are written out because setting a search_path for each row would cost more than the rest of it.
 create function outrider.uuid_v7() returns uuid
-language plpgsql volatile parallel unsafe as $$
-begin
-    return pg_catalog.encode(
-        pg_catalog.set_bit(pg_catalog.set_bit(
-            overlay(overlay(pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
-                placing substring(pg_catalog.int8send((pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())
-                    operator(pg_catalog.*) 1000)::bigint) from 3) from 1 for 6)
-                placing pg_catalog.xidsend(pg_catalog.pg_current_xact_id()::pg_catalog.xid) from 13 for 4),
-            52, 1), 53, 1), 'hex')::pg_catalog.uuid;
-end
+language sql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp as $$
+    select encode(
+        set_bit(set_bit(
+            overlay(overlay(uuid_send(gen_random_uuid())
+                placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6)
+                placing xidsend(pg_current_xact_id()::xid) from 13 for 4),
+            52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- The bodies of these two are parsed here and now, so no search_path of a caller changes them.
 create function outrider.is_generated(id uuid) returns boolean
 language sql stable parallel unsafe
-return substring(uuid_send(id) from 13) = xidsend(pg_current_xact_id()::xid);
+set search_path = pg_catalog, pg_temp as $$
+    select substring(uuid_send(id) from 13) = xidsend(pg_current_xact_id()::xid)
+$$;
 
--- The smallest UUIDv7 of an instant: bounds of partitions and of a replay.
+-- The smallest UUIDv7 of an instant: bounds of partitions and of a replay. Instants that an id cannot hold are taken for the
+-- nearest that it can.
 create function outrider.uuid_v7_floor(at timestamptz) returns uuid
 language sql immutable parallel safe
-return encode(substring(int8send((extract(epoch from at) * 1000)::bigint) from 3)
-    || '\x70008000000000000000'::bytea, 'hex')::uuid;
+set search_path = pg_catalog, pg_temp as $$
+    select encode(substring(int8send(
+            (greatest(0, least(281474976710655, extract(epoch from least(greatest(at, 'epoch'), '9999-01-01 UTC')) * 1000)))::bigint)
+        from 3) || '\x70008000000000000000'::bytea, 'hex')::uuid
+$$;
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- What the workflow files declare
@@ -61,7 +62,13 @@ create table outrider.subscription (
     topic_expression text,
     created_at timestamptz not null default clock_timestamp(),
     paused_at timestamptz,
-    paused_by text
+    paused_by text,
+    -- Set while messages from before it was applied are being looked for (`from:`); nothing is delivered meanwhile, so that
+    -- what was routed already can be told from what was not.
+    opening boolean not null default false,
+    -- A removed subscription matches no topic. Its row stays: transactions that were open may still bring it a delivery, which
+    -- then becomes a dead letter, and letters can be redriven when it is applied again.
+    removed_at timestamptz
 );
 
 create table outrider.topic (
@@ -80,10 +87,17 @@ create table outrider.endpoint (
 -- The log
 
 create table outrider.outbox (
-    id uuid not null default outrider.uuid_v7(),
-    topic text not null,
+    -- outrider.uuid_v7(), written out: calling a function would cost a publisher a tenth of its throughput.
+    id uuid not null default encode(
+        set_bit(set_bit(
+            overlay(overlay(uuid_send(gen_random_uuid())
+                placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6)
+                placing xidsend(pg_current_xact_id()::xid) from 13 for 4),
+            52, 1), 53, 1), 'hex')::uuid,
+    -- Neither this nor the payload is ever null: the trigger `route` refuses that, in words of our own.
+    topic text,
     key text,
-    payload jsonb not null,
+    payload jsonb,
     headers jsonb,
     deliver_at timestamptz,
     expires_at timestamptz,
@@ -138,6 +152,8 @@ create table outrider.delivery (
     attempts int not null default 0,
     rescues smallint not null default 0,
     replay boolean not null default false,
+    -- An operator sent a dead letter again: it has been sent before, and its expiry was overruled.
+    redriven boolean not null default false,
     message_id uuid not null,
     first_tried_at timestamptz,
     owner uuid,
@@ -152,11 +168,12 @@ comment on column outrider.delivery.owner is 'Token of the worker that claimed t
 
 create table outrider.scheduled (
     id bigint generated always as identity primary key,
-    due_at timestamptz not null,
+    due_at timestamptz not null check (isfinite(due_at)),
     subscription_id int not null,
     attempts int not null default 0,
     rescues smallint not null default 0,
     replay boolean not null default false,
+    redriven boolean not null default false,
     message_id uuid not null,
     first_tried_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
@@ -171,7 +188,7 @@ create index scheduled_due_at on outrider.scheduled (due_at);
 -- lock is free, and a commit costs no notification. Locks are released after the commit is visible, so nothing is missed.
 --
 -- Advisory locks of Outrider have as their first key 1870033010 ("outr") and the numbers that follow:
---   …010 sleep, per subscription    …011 a worker's life, per worker    …012 housekeeping    …013 migration and apply
+--   …010 sleep, per subscription    …011 a worker's life, per worker    …012 the lead    …013 migration and apply
 
 create function outrider.wake(subscriptions int[]) returns void
 language sql volatile
@@ -190,11 +207,17 @@ create function outrider.outbox_guard() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 begin
-    -- Rows that housekeeping moves inside the log were checked when they were published.
-    if current_setting('outrider.moving', true) = 'on' then
+    -- Rows that housekeeping moves inside the log were checked when they were published. An application cannot claim to be it.
+    if current_setting('outrider.moving', true) = 'on' and (pg_has_role(session_user, 'outrider_operator', 'member')
+        or pg_has_role(session_user, (select c.relowner from pg_class c where c.oid = tg_relid), 'member'))
+    then
         return new;
     end if;
     if new.dedupe_key is not null then
+        if octet_length(new.dedupe_key) > 1000 then
+            raise exception 'dedupe_key has % bytes', octet_length(new.dedupe_key) using errcode = 'OR005',
+                hint = 'A deduplication key has at most 1000 bytes; hash what is longer.';
+        end if;
         -- A second publisher waits here for the first one's commit.
         insert into outrider.dedupe as d (topic, dedupe_key, message_id, expires_at)
         values (new.topic, new.dedupe_key, new.id, clock_timestamp() + coalesce(
@@ -223,14 +246,20 @@ when (new.dedupe_key is not null
     or substring(uuid_send(new.id) from 13) <> xidsend(pg_current_xact_id()::xid))
 execute function outrider.outbox_guard();
 
--- Says which of the published rows is malformed, and how.
-create function outrider.refuse_malformed(topic text, headers jsonb) returns void
+-- Says how a published row is malformed.
+create function outrider.refuse_malformed(topic text, payload jsonb, headers jsonb, deliver_at timestamptz) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp as $$
 begin
-    if topic !~ '^[a-z][a-z0-9.-]*$' or length(topic) > 255 then
+    if topic is null or payload is null then
+        raise exception '% is null', case when topic is null then 'topic' else 'payload' end using errcode = 'OR005',
+            hint = 'Give a topic and a payload; for an empty one: publish(''order.created'', ''{}'').';
+    elsif topic !~ '^[a-z][a-z0-9.-]{0,254}$' then
         raise exception 'topic % is not a topic name', quote_literal(left(topic, 80)) using errcode = 'OR005',
             hint = 'A topic name is 1 to 255 of a-z, 0-9, dots and dashes, and begins with a letter: order.created';
+    elsif not isfinite(deliver_at) then
+        raise exception 'deliver_at is %', deliver_at using errcode = 'OR005',
+            hint = 'Give a time, or leave it out to deliver at once.';
     end if;
     raise exception 'headers % are not an object of strings', left(headers::text, 80) using errcode = 'OR005',
         hint = 'Give an object whose values are strings: {"correlation_id": "42"}';
@@ -255,15 +284,17 @@ begin
         offset 0
     ) s
     where case
-        when m.topic !~ '^[a-z][a-z0-9.-]*$' or length(m.topic) > 255
-            or jsonb_typeof(m.headers) <> 'object' or m.headers @? 'strict $.* ? (@.type() != "string")'
-        then outrider.refuse_malformed(m.topic, m.headers) is not null
-        when m.deliver_at > now() then set_config('outrider.some_later', 'on', true) is null
-        else true
+        when m.topic ~ '^[a-z][a-z0-9.-]{0,254}$' and m.payload is not null
+            and (m.headers is null or jsonb_typeof(m.headers) = 'object'
+                and not m.headers @? 'strict $.* ? (@.type() != "string")')
+        then m.deliver_at is null or m.deliver_at <= now() or set_config('outrider.some_later', 'on', true) is null
+        else outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at) is not null
     end;
 
     if current_setting('outrider.some_later', true) = 'on' then
         perform set_config('outrider.some_later', '', true);
+        perform outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at)
+        from published m where not isfinite(m.deliver_at);
         insert into outrider.scheduled (due_at, subscription_id, message_id)
         select m.deliver_at, s.id, m.id
         from published m
@@ -287,14 +318,23 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     published uuid;
 begin
-    if publish.topic is null or publish.payload is null then
-        raise exception '% is null', case when publish.topic is null then 'topic' else 'payload' end using errcode = 'OR005',
-            hint = 'Give a topic and a payload; for an empty one: publish(''order.created'', ''{}'').';
+    if publish.id is null then
+        insert into outrider.outbox as o (topic, key, payload, headers, deliver_at, expires_at, dedupe_key)
+        values (publish.topic, publish.key, publish.payload, publish.headers, publish.deliver_at, publish.expires_at,
+            publish.dedupe_key)
+        returning o.id into published;
+    else
+        begin
+            insert into outrider.outbox as o (id, topic, key, payload, headers, deliver_at, expires_at, dedupe_key)
+            values (publish.id, publish.topic, publish.key, publish.payload, publish.headers, publish.deliver_at,
+                publish.expires_at, publish.dedupe_key)
+            returning o.id into published;
+        exception
+            when unique_violation then  -- an id that another open transaction, or this one, generated
+                raise exception 'message id % exists', publish.id using errcode = 'OR008',
+                    hint = 'Leave the id out to get a new one, or treat this as "already published".';
+        end;
     end if;
-    insert into outrider.outbox as o (id, topic, key, payload, headers, deliver_at, expires_at, dedupe_key)
-    values (coalesce(publish.id, outrider.uuid_v7()), publish.topic, publish.key, publish.payload, publish.headers,
-        publish.deliver_at, publish.expires_at, publish.dedupe_key)
-    returning o.id into published;
     if published is null then
         select d.message_id into published
         from outrider.dedupe d
@@ -340,26 +380,39 @@ begin
 end
 $$;
 
+-- Notes which topics are in the partitions of days that are over, which decides how long each is kept. An hour after its end
+-- nothing new arrives in one but from transactions that are still open, and those end up in the queue.
+create function outrider.close_partitions() returns void
+language plpgsql security definer
+set enable_seqscan = on
+set search_path = pg_catalog, pg_temp as $$
+declare
+    closed outrider.outbox_partition;
+begin
+    for closed in
+        select p.* from outrider.outbox_partition p where p.topics is null and p.upper_at < now() - interval '1 hour'
+    loop
+        execute format('select coalesce(array_agg(distinct topic), ''{}'') from outrider.%I', closed.name) into closed.topics;
+        update outrider.outbox_partition p set topics = closed.topics where p.name = closed.name;
+    end loop;
+end
+$$;
+
 -- Drops one partition whose retention has passed, after moving aside what is still to be delivered. Returns its name, or
--- null when there is none to drop. Publishers wait while it
--- waits for a lock, so it gives up after 100 ms (55P03) and is called again later.
+-- null when there is none to drop. Publishers wait while it waits for a lock, so it gives up after 100 ms (55P03) and is
+-- called again later; and while it holds the lock it reads what is in the queue, never the whole partition.
 create function outrider.drop_expired_partition() returns text
 language plpgsql security definer
+set enable_seqscan = on
 set search_path = pg_catalog, pg_temp as $$
 declare
     candidate outrider.outbox_partition;
     longest interval;
 begin
+    perform outrider.close_partitions();
     for candidate in
-        select p.* from outrider.outbox_partition p where p.upper_at < now() order by p.lower_at
+        select p.* from outrider.outbox_partition p where p.topics is not null order by p.lower_at
     loop
-        if candidate.topics is null then
-            -- An hour later nothing new arrives but from transactions that are still open; those end up in `delivery`.
-            continue when candidate.upper_at > now() - interval '1 hour';
-            execute format('select coalesce(array_agg(distinct topic), ''{}'') from outrider.%I', candidate.name)
-                into candidate.topics;
-            update outrider.outbox_partition p set topics = candidate.topics where p.name = candidate.name;
-        end if;
         select coalesce(max(coalesce(t.retention, interval '1 day')), interval '0') into longest
         from unnest(candidate.topics) topic
         left join outrider.topic t on t.name = topic;
@@ -369,12 +422,20 @@ begin
         execute format('alter table outrider.outbox detach partition outrider.%I', candidate.name);
         perform set_config('outrider.moving', 'on', true);
         execute format(
-            'insert into outrider.outbox_default
-             select m.* from outrider.%I m
+            'with queued as (
+                 select d.message_id as id from outrider.delivery d where d.message_id >= $1 and d.message_id < $2
+                 union
+                 select s.message_id from outrider.scheduled s where s.message_id >= $1 and s.message_id < $2
+             )
+             insert into outrider.outbox_default
+             select m.* from queued q join outrider.%1$I m on m.id = q.id
+             union all
+             -- An id of that day, chosen by a caller on a later one.
+             select m.* from outrider.chosen_id c join outrider.%1$I m on m.id = c.id
              left join outrider.topic t on t.name = m.topic
-             where exists (select from outrider.delivery d where d.message_id = m.id)
-                or exists (select from outrider.scheduled s where s.message_id = m.id)
-                or m.published_at > now() - coalesce(t.retention, interval ''1 day'')', candidate.name);
+             where c.id >= $1 and c.id < $2 and c.id not in (select q.id from queued q)
+                 and m.published_at > now() - coalesce(t.retention, interval ''1 day'')',
+            candidate.name) using outrider.uuid_v7_floor(candidate.lower_at), outrider.uuid_v7_floor(candidate.upper_at);
         perform set_config('outrider.moving', '', true);
         execute format('drop table outrider.%I', candidate.name);
         delete from outrider.outbox_partition p where p.name = candidate.name;

@@ -7,6 +7,8 @@ create table outrider.worker (
     name text not null,
     version text not null,
     backend_pid int not null default pg_backend_pid(),
+    -- Of the session that beats, and leads where it holds the lead.
+    beat_pid int,
     subscriptions int[] not null default '{}',
     started_at timestamptz not null default clock_timestamp(),
     seen_at timestamptz not null default clock_timestamp(),
@@ -60,10 +62,11 @@ create index dead_letter_open on outrider.dead_letter (subscription_id, id)
     where redriven_at is null and discarded_at is null;
 create index dead_letter_message on outrider.dead_letter (message_id);
 
--- What a worker carries out in bounded transactions: redrive_all and replay.
+-- What the leading worker carries out in bounded transactions: redrive_all, replay, and the opening of a subscription that
+-- begins with messages from before it was applied.
 create table outrider.operation (
     id uuid primary key default outrider.uuid_v7(),
-    kind text not null check (kind in ('redrive', 'replay')),
+    kind text not null check (kind in ('redrive', 'replay', 'open')),
     subscription_id int not null,
     subscription text not null,
     from_time timestamptz,
@@ -71,10 +74,14 @@ create table outrider.operation (
     key text,
     created_at timestamptz not null default clock_timestamp(),
     created_by text not null default session_user,
+    -- begin: an opening looks for the transactions that may not see its subscription; wait: until they have ended; letters: of
+    -- a redrive; log: messages by their ids; chosen: those whose ids callers chose; done
+    phase text not null,
+    waits_for text[],
     -- Where the next step goes on: the last id that was looked at. Null before the first step.
     cursor uuid,
-    phase int not null default 1,
     done bigint not null default 0,
+    error text,
     finished_at timestamptz
 );
 create index operation_open on outrider.operation (created_at) where finished_at is null;
@@ -116,10 +123,12 @@ declare
     rescued int;
     to_wake int[];
 begin
-    delete from outrider.worker w where w.token = dead returning w.name into worker_name;
+    -- A claim holds a share of its worker's row until it commits, so that none is made that this would not see.
+    perform from outrider.worker w where w.token = dead for update skip locked;
     if not found then
-        return 0;  -- another worker was faster
+        return 0;  -- it is claiming, or another worker was faster
     end if;
+    delete from outrider.worker w where w.token = dead returning w.name into worker_name;
     -- First the trace, so that a dead letter that the next statement writes finds all of it.
     with held as (
         select d.* from outrider.delivery d where d.owner = dead for update
@@ -132,14 +141,16 @@ begin
         delete from outrider.delivery d where d.owner = dead
         returning d.*
     ), again as (
-        insert into outrider.delivery (subscription_id, attempts, rescues, replay, message_id, first_tried_at)
-        select t.subscription_id, t.attempts, t.rescues + 1, t.replay, t.message_id, t.first_tried_at
+        insert into outrider.delivery
+            (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
+        select t.subscription_id, t.attempts, t.rescues + 1, t.replay, t.redriven, t.message_id, t.first_tried_at
         from taken t where t.rescues < 4
         order by t.id
     ), alone as (
-        insert into outrider.scheduled (due_at, subscription_id, attempts, rescues, replay, message_id, first_tried_at)
+        insert into outrider.scheduled
+            (due_at, subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
         select now() + interval '2 seconds' * row_number() over (order by t.id), t.subscription_id, t.attempts,
-            t.rescues + 1, t.replay, t.message_id, t.first_tried_at
+            t.rescues + 1, t.replay, t.redriven, t.message_id, t.first_tried_at
         from taken t where t.rescues = 4
     )
     select count(*), array_agg(distinct t.subscription_id),
@@ -149,6 +160,20 @@ begin
     from taken t;
     perform outrider.wake(to_wake);
     return rescued;
+end
+$$;
+
+-- Ends the sessions of a worker that is frozen or cut off, whose locks would keep others from leading and from sleeping.
+create function outrider.hang_up(worker_id int, beat_pid int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+begin
+    perform pg_terminate_backend(l.pid)
+    from pg_locks l
+    where l.locktype = 'advisory' and l.database = (select d.oid from pg_database d where d.datname = current_database())
+        and (l.classid = 1870033011 and l.objid = worker_id::oid or l.classid = 1870033012 and l.pid = hang_up.beat_pid);
+exception
+    when insufficient_privilege then null;  -- sessions of another role; TCP's keepalives will end them
 end
 $$;
 
@@ -166,8 +191,9 @@ begin
             for update skip locked))
         returning *
     ), ready as (
-        insert into outrider.delivery (subscription_id, attempts, rescues, replay, message_id, first_tried_at)
-        select d.subscription_id, d.attempts, d.rescues, d.replay, d.message_id, d.first_tried_at
+        insert into outrider.delivery
+            (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
+        select d.subscription_id, d.attempts, d.rescues, d.replay, d.redriven, d.message_id, d.first_tried_at
         from due d order by d.due_at
     )
     select count(*), array_agg(distinct d.subscription_id) into moved, to_wake from due d;
@@ -181,7 +207,7 @@ $$;
 
 -- One round trip, about twice a second, that keeps a worker alive and finds what no notification told:
 --   alive       false when another worker took this one's deliveries over: it must begin anew
---   leads       whether the caller's session keeps house: it tries for the lock when it does not hold it yet
+--   leads       whether the caller's session leads: it tries for the lock when it does not hold it yet
 --   peers       how many other workers there are
 --   rescued     deliveries that were taken over from workers that are gone
 --   ready       the subscriptions with claimable rows above the caller's floor: the net under lost notifications
@@ -209,16 +235,17 @@ begin
     if alive then
         -- Not every time: each update leaves a dead row version behind.
         update outrider.worker w
-        set seen_at = clock_timestamp(), in_flight = beat.in_flight, draining = beat.draining, subscriptions = beat.served
+        set seen_at = clock_timestamp(), in_flight = beat.in_flight, draining = beat.draining, subscriptions = beat.served,
+            beat_pid = pg_backend_pid()
         where w.token = me and (w.seen_at < clock_timestamp() - w.lease / 8 or w.draining <> beat.draining
-            or w.subscriptions <> beat.served);
+            or w.subscriptions <> beat.served or w.beat_pid is distinct from pg_backend_pid());
     end if;
-    for other in
-        select w.* from outrider.worker w where w.token <> me for update skip locked
-    loop
-        if pg_try_advisory_xact_lock(1870033011, other.id)
-            or (other.seen_at < clock_timestamp() - other.lease and connected_for > other.lease) then
+    for other in select w.* from outrider.worker w where w.token <> me loop
+        if pg_try_advisory_xact_lock(1870033011, other.id) then
             rescued := rescued + outrider.rescue(other.token);
+        elsif other.seen_at < clock_timestamp() - other.lease and connected_for > other.lease then
+            rescued := rescued + outrider.rescue(other.token);
+            perform outrider.hang_up(other.id, other.beat_pid);
         else
             peers := peers + 1;
         end if;
@@ -235,13 +262,46 @@ begin
     due_in := (select min(s.due_at) from outrider.scheduled s) - now();
     operations := exists (select from outrider.operation o where o.finished_at is null);
     epoch := (select concat(max(d.applied_at), count(*)) from outrider.definition d)
-        || (select concat(max(s.id), count(s.paused_at), max(s.paused_at), count(*)) from outrider.subscription s);
+        || (select concat(max(s.id), count(s.paused_at), max(s.paused_at), count(*), count(s.removed_at),
+                count(*) filter (where s.opening))
+            from outrider.subscription s);
     return next;
 end
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Housekeeping
+
+-- Makes dead letters of what removed subscriptions have in the queue, at most `most` at once: what they had when they were
+-- removed, and what transactions brought later that did not see the removal. Returns how many.
+create function outrider.bury_removed(most int default 5000) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+declare
+    gone int[] := array(select s.id from outrider.subscription s where s.removed_at is not null);
+    buried int;
+begin
+    with ready as (
+        delete from outrider.delivery where ctid = any (array(
+            select d.ctid from outrider.delivery d where d.subscription_id = any (gone) limit most for update skip locked))
+        returning *
+    ), later as (
+        delete from outrider.scheduled where ctid = any (array(
+            select s.ctid from outrider.scheduled s where s.subscription_id = any (gone) limit most
+            for update skip locked))
+        returning *
+    ), undelivered as (
+        select r.subscription_id, r.message_id, r.attempts, r.first_tried_at from ready r
+        union all
+        select l.subscription_id, l.message_id, l.attempts, l.first_tried_at from later l
+    )
+    select count(outrider.bury(u.subscription_id, u.message_id, u.attempts, u.first_tried_at, 'removed',
+        'the subscription was removed before it was delivered'))
+    into buried
+    from undelivered u;
+    return buried;
+end
+$$;
 
 -- Removes what has outlived its purpose from the tables that are not partitioned, at most `most` rows of each: recorded
 -- tries after 7 days, dead letters 30 days after they were redriven or discarded. An open dead letter stays.

@@ -6,7 +6,8 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     found_id int;
 begin
-    select s.id into found_id from outrider.subscription s where s.name = subscription_id.subscription;
+    select s.id into found_id from outrider.subscription s
+    where s.name = subscription_id.subscription and s.removed_at is null;
     if found_id is null then
         raise exception 'there is no subscription %', quote_nullable(subscription) using errcode = 'OR007',
             hint = 'select name from outrider.subscriptions; lists them.';
@@ -29,14 +30,19 @@ declare
     ready int;
     waiting int;
 begin
-    -- Rows that a worker is claiming at this moment are as good as sent.
+    -- Rows that a worker is claiming at this moment are as good as sent; what was redriven, replayed or taken over from a lost
+    -- worker may have been.
     delete from outrider.delivery where ctid = any (array(
         select d.ctid from outrider.delivery d
-        where d.message_id = cancel_message.id and d.owner is null and d.attempts = 0 for update skip locked));
+        where d.message_id = cancel_message.id and d.owner is null and d.first_tried_at is null and d.rescues = 0
+            and not d.replay and not d.redriven
+        for update skip locked));
     get diagnostics ready = row_count;
     delete from outrider.scheduled where ctid = any (array(
         select s.ctid from outrider.scheduled s
-        where s.message_id = cancel_message.id and s.attempts = 0 for update skip locked));
+        where s.message_id = cancel_message.id and s.first_tried_at is null and s.rescues = 0
+            and not s.replay and not s.redriven
+        for update skip locked));
     get diagnostics waiting = row_count;
     if ready + waiting = 0 then
         return false;
@@ -90,44 +96,76 @@ begin
 end
 $$;
 
--- Puts the message of a letter, locked by the caller, back into the queue of its subscription, with its id: a handler that did
--- succeed recognises the idempotency key. The log may have dropped the message; the letter's copy brings it back.
-create function outrider.requeue(letter outrider.dead_letter, by text) returns uuid
-language plpgsql volatile security definer
+-- Brings the message of a letter back into the log, which has dropped it: into its partition, without the parent's trigger,
+-- which would route it to every subscription.
+create function outrider.restore(letter outrider.dead_letter) returns void
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 begin
-    if not exists (select from outrider.subscription s where s.id = letter.subscription_id) then
-        raise exception 'subscription % of dead letter % is gone', letter.subscription, letter.id using errcode = 'OR006',
-            hint = 'Apply its file again and publish the payload anew, or discard the letter.';
-    end if;
-    if letter.payload is null then
-        raise exception 'dead letter % holds no message: the log had lost it before', letter.id using errcode = 'OR006',
-            hint = 'Publish the message anew if you have it elsewhere, and discard the letter.';
-    end if;
-    -- The lock keeps housekeeping from removing the message before its new delivery is visible.
-    perform from outrider.outbox m where m.id = letter.message_id for key share;
-    if not found then
-        -- Into its partition without the parent's trigger, which would route it to every subscription.
-        perform set_config('outrider.moving', 'on', true);
-        execute format(
-            'insert into outrider.%I (id, topic, key, payload, headers, published_at)
-             values ($1.message_id, $1.topic, $1.key, $1.payload, $1.headers, $1.published_at) on conflict do nothing',
-            coalesce((select p.name from outrider.outbox_partition p
-                where letter.message_id >= outrider.uuid_v7_floor(p.lower_at)
-                    and letter.message_id < outrider.uuid_v7_floor(p.upper_at)), 'outbox_default')) using letter;
-        perform set_config('outrider.moving', '', true);
-    end if;
-    update outrider.dead_letter d set redriven_at = clock_timestamp(), redriven_by = requeue.by where d.id = letter.id;
-    insert into outrider.delivery (subscription_id, message_id) values (letter.subscription_id, letter.message_id);
-    perform outrider.wake(array[letter.subscription_id]);
-    return letter.message_id;
+    perform set_config('outrider.moving', 'on', true);
+    execute format(
+        'insert into outrider.%I (id, topic, key, payload, headers, published_at)
+         values ($1.message_id, $1.topic, $1.key, $1.payload, $1.headers, $1.published_at) on conflict do nothing',
+        coalesce((select p.name from outrider.outbox_partition p
+            where letter.message_id >= outrider.uuid_v7_floor(p.lower_at)
+                and letter.message_id < outrider.uuid_v7_floor(p.upper_at)), 'outbox_default')) using letter;
+    perform set_config('outrider.moving', '', true);
+end
+$$;
+
+-- Puts the messages of letters, all of one subscription and locked by the caller, back into its queue, with their ids: a
+-- handler that did succeed recognises the idempotency key. What is in the queue already is not put there twice.
+create function outrider.requeue(letters uuid[], by text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+    letter outrider.dead_letter;
+    woken int;
+begin
+    -- The lock keeps housekeeping from removing a message before its new delivery is visible.
+    perform from outrider.outbox m
+    where m.id in (select d.message_id from outrider.dead_letter d where d.id = any (letters)) for key share;
+    for letter in
+        select d.* from outrider.dead_letter d
+        where d.id = any (letters) and not exists (select from outrider.outbox m where m.id = d.message_id)
+    loop
+        perform outrider.restore(letter);
+    end loop;
+    with queued as (
+        insert into outrider.delivery (subscription_id, message_id, redriven)
+        select d.subscription_id, d.message_id, true
+        from outrider.dead_letter d
+        where d.id = any (letters)
+            and not exists (select from outrider.delivery q
+                where q.subscription_id = d.subscription_id and q.message_id = d.message_id)
+            and not exists (select from outrider.scheduled q
+                where q.subscription_id = d.subscription_id and q.message_id = d.message_id)
+        group by d.subscription_id, d.message_id
+        order by min(d.id::text)
+        returning subscription_id
+    )
+    select max(q.subscription_id) into woken from queued q;
+    update outrider.dead_letter d set redriven_at = clock_timestamp(), redriven_by = requeue.by where d.id = any (letters);
+    perform outrider.wake(array[woken]) where woken is not null;
 end
 $$;
 
 create function outrider.redrive(dead_letter uuid) returns uuid
-language sql security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.requeue(outrider.open_letter(dead_letter), session_user)
+declare
+    letter outrider.dead_letter := outrider.open_letter(dead_letter);
+begin
+    if not exists (select from outrider.subscription s where s.id = letter.subscription_id and s.removed_at is null) then
+        raise exception 'subscription % of dead letter % was removed', letter.subscription, letter.id
+            using errcode = 'OR006', hint = 'Apply its file again, or discard the letter.';
+    elsif letter.payload is null then
+        raise exception 'dead letter % holds no message: the log had lost it before', letter.id using errcode = 'OR006',
+            hint = 'Publish the message anew if you have it elsewhere, and discard the letter.';
+    end if;
+    perform outrider.requeue(array[letter.id], session_user);
+    return letter.message_id;
+end
 $$;
 
 create function outrider.discard(dead_letter uuid, reason text) returns void
@@ -148,8 +186,9 @@ $$;
 create function outrider.redrive_all(subscription text, before timestamptz default now()) returns uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp as $$
-    insert into outrider.operation (kind, subscription_id, subscription, to_time)
-    values ('redrive', outrider.subscription_id(redrive_all.subscription), redrive_all.subscription, redrive_all.before)
+    insert into outrider.operation (kind, subscription_id, subscription, to_time, phase)
+    values ('redrive', outrider.subscription_id(redrive_all.subscription), redrive_all.subscription,
+        coalesce(redrive_all.before, now()), 'letters')
     returning id
 $$;
 
@@ -165,92 +204,143 @@ begin
             coalesce(to_time::text, 'null') using errcode = 'OR005',
             hint = 'replay(''order-email'', now() - interval ''1 hour'', now()) sends the last hour again.';
     end if;
-    insert into outrider.operation (kind, subscription_id, subscription, from_time, to_time, key)
+    -- What is published from now on is delivered in any case.
+    insert into outrider.operation (kind, subscription_id, subscription, from_time, to_time, key, phase)
     values ('replay', outrider.subscription_id(replay.subscription), replay.subscription, replay.from_time,
-        replay.to_time, replay.key)
+        least(replay.to_time, clock_timestamp()), replay.key, 'log')
     returning id into made;
     return made;
 end
 $$;
 
--- One bounded step of an operation: at most `most` messages, the cursor moves with them. Returns true while there is more.
-create function outrider.operation_step(operation uuid, most int default 500) returns boolean
+-- Whether a transaction that was open when an opening began still is.
+create function outrider.open_transactions() returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp as $$
+    select coalesce(array_agg(distinct l.virtualtransaction), '{}')
+    from pg_locks l
+    left join pg_stat_activity a on a.pid = l.pid
+    where l.locktype in ('virtualxid', 'transactionid') and l.granted and l.pid is distinct from pg_backend_pid()
+        and (a.pid is null or a.datname = current_database())
+$$;
+
+-- One bounded step of an operation: at most `most` messages, the cursor moves with them. Returns whether the next step can
+-- follow at once.
+create function outrider.operation_step(operation uuid, most int default 1000) returns boolean
 language plpgsql volatile
+set enable_seqscan = on
 set search_path = pg_catalog, pg_temp as $$
 declare
     op outrider.operation;
-    last_id uuid;
+    letters uuid[];
     seen int;
-    queued int;
+    queued int := 0;
 begin
     select o.* into op from outrider.operation o where o.id = operation and o.finished_at is null for update skip locked;
     if op.id is null then
         return false;
     end if;
-    if not exists (select from outrider.subscription s where s.id = op.subscription_id) then
-        -- The subscription was removed meanwhile: nothing is left to do.
-        update outrider.operation o set finished_at = clock_timestamp(), phase = 0 where o.id = op.id;
-        return false;
+    if not exists (select from outrider.subscription s where s.id = op.subscription_id and s.removed_at is null) then
+        op.phase := 'done';
+        op.error := 'the subscription was removed';
     end if;
-    if op.kind = 'redrive' then
-        with letters as (
-            select d.* from outrider.dead_letter d
+    case op.phase
+    when 'begin' then
+        op.waits_for := outrider.open_transactions();
+        op.phase := 'wait';
+    when 'wait' then
+        -- An open transaction may have published without seeing the subscription.
+        if op.waits_for && outrider.open_transactions() then
+            return false;
+        end if;
+        op.to_time := clock_timestamp();
+        op.phase := 'log';
+    when 'letters' then
+        letters := array(
+            select d.id from outrider.dead_letter d
             where d.subscription_id = op.subscription_id and d.redriven_at is null and d.discarded_at is null
                 and d.payload is not null
                 and d.dead_at < op.to_time and (op.cursor is null or d.id > op.cursor)
-            order by d.id limit most for update skip locked
-        )
-        -- max() knows no uuid; the ids are ordered like their texts.
-        select max(l.id::text)::uuid, count(*), count(outrider.requeue(l, op.created_by)) into last_id, seen, queued
-        from letters l;
-        if seen < most then
-            op.phase := 0;
+            order by d.id limit most for update skip locked);
+        perform outrider.requeue(letters, op.created_by);
+        queued := cardinality(letters);
+        op.cursor := letters[queued];
+        if queued < most then
+            op.phase := 'done';
         end if;
-    else
-        -- Phase 1 reads the ids that were made in the range, phase 2 those that callers chose in it.
+    when 'log', 'chosen' then
         with page as (
-            select m.id, m.topic, m.key from outrider.outbox m
-            where op.phase = 1
+            select m.id, m.topic, m.key, m.deliver_at, m.published_at from outrider.outbox m
+            where op.phase = 'log'
                 and m.id > coalesce(op.cursor, outrider.uuid_v7_floor(op.from_time - interval '1 second'))
                 and m.id < outrider.uuid_v7_floor(op.to_time + interval '1 second')
                 and m.published_at >= op.from_time and m.published_at < op.to_time
                 and not exists (select from outrider.chosen_id c where c.id = m.id)
             union all
-            select m.id, m.topic, m.key from outrider.chosen_id c
+            select m.id, m.topic, m.key, m.deliver_at, m.published_at from outrider.chosen_id c
             join outrider.outbox m on m.id = c.id
-            where op.phase = 2 and (op.cursor is null or m.id > op.cursor)
+            where op.phase = 'chosen' and (op.cursor is null or m.id > op.cursor)
                 and c.at >= op.from_time - interval '1 second' and c.at < op.to_time + interval '1 second'
                 and m.published_at >= op.from_time and m.published_at < op.to_time
             order by id limit most
-        ), wanted as (
-            select p.id from page p
+        ), locked as (
+            -- Keeps housekeeping from removing a message before its new delivery is visible.
+            select m.id from outrider.outbox m where m.id in (select p.id from page p) for key share
+        ), matching as (
+            select p.*, op.kind = 'open' and p.published_at < op.created_at as is_unrouted from page p
+            join locked l on l.id = p.id
             join outrider.subscription s on s.id = op.subscription_id
                 and (p.topic = any (s.exact_topics) or p.topic ~ s.topic_expression)
             where (op.key is null or p.key = op.key)
-                and not exists (select from outrider.delivery d
-                    where d.subscription_id = op.subscription_id and d.message_id = p.id)
-                and not exists (select from outrider.scheduled d
-                    where d.subscription_id = op.subscription_id and d.message_id = p.id)
                 and not exists (select from outrider.cancelled_message c where c.message_id = p.id)
+        ), wanted as (
+            select m.id, m.deliver_at from matching m where m.is_unrouted
+            union all
+            -- The others may be in the queue.
+            select m.id, m.deliver_at from matching m
+            where not m.is_unrouted
+                and not exists (select from outrider.delivery d
+                    where d.subscription_id = op.subscription_id and d.message_id = m.id)
+                and not exists (select from outrider.scheduled d
+                    where d.subscription_id = op.subscription_id and d.message_id = m.id)
         ), queue as (
             insert into outrider.delivery (subscription_id, message_id, replay)
-            select op.subscription_id, w.id, true from wanted w order by w.id
+            select op.subscription_id, w.id, op.kind = 'replay' from wanted w
+            where w.deliver_at is null or w.deliver_at <= now() order by w.id
+        ), later as (
+            insert into outrider.scheduled (due_at, subscription_id, message_id, replay)
+            select w.deliver_at, op.subscription_id, w.id, op.kind = 'replay' from wanted w where w.deliver_at > now()
         )
-        select max(p.id::text)::uuid, count(*), (select count(*) from wanted) into last_id, seen, queued from page p;
+        -- max() knows no uuid; the ids are ordered like their texts.
+        select max(p.id::text)::uuid, count(*), (select count(*) from wanted) into op.cursor, seen, queued from page p;
         if seen < most then
-            op.phase := case op.phase when 1 then 2 else 0 end;
-            last_id := null;
+            op.phase := case op.phase when 'log' then 'chosen' else 'done' end;
+            op.cursor := null;
         end if;
         if queued > 0 then
             perform outrider.wake(array[op.subscription_id]);
         end if;
-    end if;
+    when 'done' then null;
+    end case;
     update outrider.operation o
-    set cursor = last_id, phase = op.phase, done = o.done + queued,
-        finished_at = case when op.phase = 0 then clock_timestamp() end
+    set cursor = op.cursor, phase = op.phase, waits_for = op.waits_for, to_time = op.to_time, error = op.error,
+        done = o.done + queued, finished_at = case op.phase when 'done' then clock_timestamp() end
     where o.id = op.id;
-    return op.phase > 0;
+    if op.phase = 'done' and op.kind = 'open' then
+        update outrider.subscription s set opening = false where s.id = op.subscription_id;
+        perform outrider.announce();
+    end if;
+    return op.phase <> 'done';
 end
+$$;
+
+-- Ends an operation that cannot be carried out, so that it stands in nobody's way.
+create function outrider.operation_failed(operation uuid, error text) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp as $$
+    update outrider.operation o
+    set phase = 'done', error = operation_failed.error, finished_at = clock_timestamp()
+    where o.id = operation
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------
@@ -324,14 +414,16 @@ left join lateral (
     join outrider.outbox m on m.id = q.message_id
     where q.subscription_id = s.id
     order by q.id limit 1
-) head on true;
+) head on true
+where s.removed_at is null;
 
 create view outrider.subscriptions as
-select s.name, s.topics, s.paused_at, s.paused_by, s.created_at, d.applied_at, d.applied_by, d.hash, d.content as definition,
+select s.name, s.topics, s.paused_at, s.paused_by, s.opening, s.created_at, d.applied_at, d.applied_by, d.hash, d.content as definition,
     coalesce((select array_agg(w.name order by w.name) from outrider.worker w where s.id = any (w.subscriptions)), '{}')
         as workers
 from outrider.subscription s
-left join outrider.definition d on d.kind = 'subscription' and d.name = s.name and d.replaced_at is null;
+left join outrider.definition d on d.kind = 'subscription' and d.name = s.name and d.replaced_at is null
+where s.removed_at is null;
 
 create view outrider.endpoints as
 select e.name, e.url, d.applied_at, d.applied_by, d.hash, d.content as definition
@@ -346,9 +438,10 @@ from outrider.worker w;
 
 create view outrider.operations as
 select o.id, o.kind, o.subscription, o.from_time, o.to_time, o.key, o.created_at, o.created_by, o.done,
-    case when o.finished_at is not null then 'finished' when o.cursor is null and o.phase = 1 then 'waiting'
+    case when o.error is not null then 'failed' when o.finished_at is not null then 'finished'
+        when o.phase in ('begin', 'wait') or o.cursor is null and o.phase <> 'chosen' then 'waiting'
         else 'running' end as status,
-    o.finished_at
+    o.finished_at, o.error
 from outrider.operation o;
 
 create view outrider.definitions as

@@ -68,7 +68,9 @@ package final class AdminServer: Sendable {
 
     private static func readiness(_ report: WorkerHealth.Report) -> ServerResponse {
         let lines = report.lacking.map { $0 + "\n" }.joined()
-        if let obstacle = report.obstacle { return .text("not ready: \(obstacle)\n" + lines, status: 503) }
+        if let obstacle = report.obstacle ?? report.silence {
+            return .text("not ready: \(obstacle)\n" + lines, status: 503)
+        }
         if report.isDraining { return .text("not ready: draining\n" + lines, status: 503) }
         return .text("ready\n" + lines)
     }

@@ -11,7 +11,8 @@ extension TryOutcome {
         case .failure(let failure):
             let error = TryError(message: failure.message)
             switch failure.kind {
-            case .notStarted, .cancelled(sent: false): self = .failed(error, happened: .no, retryAfter: nil)
+            case .notStarted, .noResources, .cancelled(sent: false):
+                self = .failed(error, happened: .no, retryAfter: nil)
             case .unknown, .cancelled(sent: true): self = .failed(error, happened: .unknown, retryAfter: nil)
             case .tooLarge:
                 self = .refused(
@@ -23,6 +24,8 @@ extension TryOutcome {
 
 extension Answer {
     init(_ response: HTTPResponse, now: Timestamp) {
+        // A date is meant by the handler's own clock, which its answer tells.
+        let now = response.headers["date"].flatMap { Timestamp(httpDate: $0) } ?? now
         var problem: Problem?
         if response.status >= 300 || response.headers["outrider-result"] != nil,
             response.headers["content-type"]?.lowercased().hasPrefix("application/problem+json") == true,

@@ -95,15 +95,16 @@ final class DeliveryLoop: Sendable {
             } catch let error as Obstacle {
                 if isFirst && error.isPermanent { throw error }
                 health.update { $0.obstacle = error.description }
-                log.warning("worker.waiting", ["reason": error.description])
+                log.warning("worker.waiting", ["reason": "\(error)"])
             } catch let error as PostgresError {
                 health.update { $0.obstacle = "database: \(error.message)" }
                 log.warning("database.lost", ["error": error.description])
             }
             control.withLock { $0.session = nil }
+            dispatcher.sessionLost()
             metrics.databaseUp().set(0)
-            if control.withLock({ $0.isDraining }) && isFirst { return }
-            if let ends = control.withLock({ $0.drainEnds }), ends < .now { return }
+            let (isDraining, drainEnds) = control.withLock { ($0.isDraining, $0.drainEnds) }
+            if isDraining, isFirst || dispatcher.hasNothingToRecord || drainEnds.map({ $0 < .now }) == true { return }
             wakeup.wait(for: backoff.next())
         }
     }
@@ -119,10 +120,12 @@ final class DeliveryLoop: Sendable {
         options.applicationName = "outrider \(configuration.name)"
         options.statementTimeout = .seconds(60)
         // Point queries on queues whose statistics are stale by nature: never let the planner read a whole table.
-        options.settings = [
-            ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off"),
-            ("enable_bitmapscan", "off"), ("plan_cache_mode", "force_generic_plan"), ("client_min_messages", "warning"),
-        ]
+        options.settings =
+            [
+                ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off"),
+                ("enable_bitmapscan", "off"), ("plan_cache_mode", "force_generic_plan"),
+                ("client_min_messages", "warning"),
+            ] + ConnectionOptions.sessionOfAWorker
         let connection = try Connection(configuration.databaseURL, options: options)
         if let reason = try WorkerRegistry(connection).unsuitability() {
             throw Obstacle(description: reason, isPermanent: true)
@@ -134,7 +137,7 @@ final class DeliveryLoop: Sendable {
     private func serve(_ connection: Connection, began: () -> Void) throws {
         let token = UUID.random()
         try recordLeftovers(connection)
-        dispatcher.sessionBegan()
+        dispatcher.sessionBegan(token: token)
         try connection.listen("outrider_wake")
         try apply(connection)
         try WorkerRegistry(connection).register(
@@ -183,9 +186,6 @@ final class DeliveryLoop: Sendable {
                 heard(try connection.wait(timeout: max(limit, .zero), or: wakeup))
                 continue
             }
-            if !work.released.isEmpty {
-                try WorkerRegistry(connection).release(work.released.filter { $0.owner == token }, token: token)
-            }
             if now - horizonRead > .milliseconds(20) {
                 work.exchange.readsHorizon = true
                 horizonRead = now
@@ -196,9 +196,15 @@ final class DeliveryLoop: Sendable {
             }
             let outcome: Exchange.Outcome
             do {
+                let released = work.released.filter { $0.owner == token }
+                if !released.isEmpty { try WorkerRegistry(connection).release(released, token: token) }
                 outcome = try work.exchange.run(on: connection, token: token, worker: configuration.name)
+            } catch let error as PostgresError where error.isAboutData {
+                try recordSingly(work.exchange.finished, connection, token)
+                dispatcher.lookAgain()
+                continue
             } catch {
-                dispatcher.putBack(work)
+                dispatcher.putBack(work.exchange.finished)
                 throw error
             }
             if let horizon = outcome.horizon { floor.observed(horizon) }
@@ -230,11 +236,32 @@ final class DeliveryLoop: Sendable {
         work.exchange.sleep = []
         work.exchange.wake = []
         guard !work.exchange.finished.isEmpty else { return }
+        let nobody = UUID(high: 0, low: 0)
         do {
-            _ = try work.exchange.run(on: connection, token: UUID(high: 0, low: 0), worker: configuration.name)
+            _ = try work.exchange.run(on: connection, token: nobody, worker: configuration.name)
+        } catch let error as PostgresError where error.isAboutData {
+            try recordSingly(work.exchange.finished, connection, nobody)
         } catch {
-            dispatcher.putBack(work)
+            dispatcher.putBack(work.exchange.finished)
             throw error
+        }
+    }
+
+    /// One result that the database refuses must not keep the others from being recorded.
+    private func recordSingly(_ results: [FinishedTry], _ connection: Connection, _ token: UUID) throws {
+        for (index, result) in results.enumerated() {
+            var exchange = Exchange()
+            exchange.finished = [result]
+            do {
+                _ = try exchange.run(on: connection, token: token, worker: configuration.name)
+            } catch let error as PostgresError where error.isAboutData {
+                log.error(
+                    "delivery.not_recorded",
+                    ["message": "\(result.delivery.messageID)", "outcome": result.outcome, "error": error.message])
+            } catch {
+                dispatcher.putBack(Array(results[index...]))
+                throw error
+            }
         }
     }
 
@@ -269,10 +296,10 @@ final class DeliveryLoop: Sendable {
         var routes: [(id: Int32, route: Route, isPaused: Bool)] = []
         for stored in try store.subscriptions(named: configuration.servesAll ? nil : own) {
             do {
-                routes.append((stored.id, try resolver.resolve(stored.definition), stored.isPaused))
+                routes.append((stored.id, try resolver.resolve(stored.definition.get()), stored.isPaused))
             } catch {
                 lacking.append("subscription \(stored.name) is not served: \(error)")
-                log.error("subscription.not_served", ["subscription": stored.name, "reason": error.description])
+                log.error("subscription.not_served", ["subscription": stored.name, "reason": "\(error)"])
             }
         }
         dispatcher.serve(routes)
@@ -280,8 +307,23 @@ final class DeliveryLoop: Sendable {
     }
 }
 
+extension ConnectionOptions {
+    /// What a worker's sessions rely on, whatever the database's or the role's own settings say. The server's keepalives
+    /// end the session of a host that was cut off, and give its locks back.
+    static let sessionOfAWorker: [(name: String, value: String)] = [
+        ("default_transaction_isolation", "read committed"), ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"), ("tcp_keepalives_count", "3"), ("tcp_user_timeout", "15000"),
+    ]
+}
+
 extension PostgresError {
     fileprivate var isPermanent: Bool {
         if case .cannotConnect(retryable: false) = kind { true } else { false }
+    }
+
+    /// The server refuses this very content, and would refuse it again: data exceptions, violated constraints, limits.
+    fileprivate var isAboutData: Bool {
+        guard let state = sqlState else { return false }
+        return ["22", "23", "54"].contains(state.errorClass)
     }
 }

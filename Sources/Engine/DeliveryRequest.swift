@@ -6,9 +6,10 @@ import WorkflowFiles
 /// Makes the HTTP request of one try: CloudEvents 1.0 in binary mode (CloudEvents HTTP protocol binding, section 3.1) and
 /// Outrider's own headers.
 enum DeliveryRequest {
-    static func make(id: UInt64, _ delivery: ClaimedDelivery, _ message: ClaimedDelivery.Message, _ route: Route)
-        -> HTTPRequest
-    {
+    /// - Parameter now: by the database's clock; dates the signature.
+    static func make(
+        id: UInt64, _ delivery: ClaimedDelivery, _ message: ClaimedDelivery.Message, _ route: Route, now: Timestamp
+    ) -> HTTPRequest {
         let messageID = delivery.messageID.description
         var headers = route.headers
         headers.reserveCapacity(headers.count + 12)
@@ -16,14 +17,14 @@ enum DeliveryRequest {
         headers.append("Outrider-Attempt: \(delivery.attempts + 1)")
         headers.append("ce-id: \(messageID)")
         headers.append("ce-type: \(message.topic)")
-        if let key = message.key { headers.append("ce-subject: \(headerValue(key))") }
+        if let key = message.key { headers.append("ce-subject: \(eventAttribute(key))") }
         headers.append("ce-time: \(message.publishedAt.rfc3339)")
         if delivery.isReplay { headers.append("Outrider-Replay: true") }
         var parent: TraceParent?
         if let own = message.headers { parent = addOwn(own, to: &headers) }
         headers.append("traceparent: \(parent?.child() ?? TraceParent.root(of: delivery.messageID))")
         if let signer = route.signer {
-            headers += signer.headers(id: messageID, at: .now(), body: message.payload)
+            headers += signer.headers(id: messageID, at: now, body: message.payload)
         }
         return HTTPRequest(
             id: id, method: route.method, url: route.url, headers: headers, body: message.payload,
@@ -41,7 +42,7 @@ enum DeliveryRequest {
             if name == "traceparent" {
                 parent = TraceParent(value)
             } else {
-                headers.append("\(member.name): \(headerValue(value))")
+                headers.append("\(member.name): \(headerText(value))")
             }
         }
         return parent
@@ -68,23 +69,33 @@ enum DeliveryRequest {
             }
     }
 
-    /// A text as the value of a header: what is not printable ASCII, and `"` and `%`, is percent-encoded as UTF-8 (CloudEvents
-    /// HTTP protocol binding, section 3.1.3.2).
-    static func headerValue(_ text: String) -> String {
-        func isPlain(_ byte: UInt8) -> Bool {
-            byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "%")
-        }
+    /// A text as the value of an event's attribute: what is not printable ASCII, and space, `"` and `%`, is percent-encoded as
+    /// UTF-8 (CloudEvents HTTP protocol binding, section 3.1.3.2).
+    static func eventAttribute(_ text: String) -> String {
+        percentEncoded(text) { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "%") }
+    }
+
+    /// A text as the value of a header of the publisher's: as it is, but for what no header can hold (RFC 9110, section 5.5).
+    static func headerText(_ text: String) -> String {
+        percentEncoded(text) { $0 >= 0x20 && $0 < 0x7F }
+    }
+
+    private static func percentEncoded(_ text: String, except isPlain: (UInt8) -> Bool) -> String {
         if text.utf8.allSatisfy(isPlain) { return text }
         var value: [UInt8] = []
         for byte in text.utf8 {
             if isPlain(byte) {
                 value.append(byte)
             } else {
-                let digits = Array("0123456789ABCDEF".utf8)
-                value += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
+                value += [UInt8(ascii: "%")] + percentDigits(byte)
             }
         }
         return String(decoding: value, as: UTF8.self)
+    }
+
+    private static func percentDigits(_ byte: UInt8) -> [UInt8] {
+        let digits = Array("0123456789ABCDEF".utf8)
+        return [digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
     }
 }
 

@@ -25,26 +25,37 @@ final class Dispatcher: Sendable {
         /// Claimed and not sent, to be given back.
         var released: [ClaimedDelivery] = []
         var isDraining = false
+        /// Of removed lanes: sleep locks to give back.
+        var unlocks: [Int32] = []
+        /// Of the session that stands; what carries another one may be somebody else's by now.
+        var token: UUID?
         /// Sends are fenced: after this instant another worker may have taken over what is buffered here.
         var leaseEnds = ContinuousClock.now
+        /// What to add to this machine's clock to get the database's.
+        var clockOffset = Duration.zero
+        /// Filters that need jq, each with a process of its own, so that one that runs away delays no other.
+        var evaluators: [Int32: Evaluator] = [:]
     }
 
     private let state = Mutex(State())
     private let client = Mutex<HTTPClient?>(nil)
     private let limit: Int
     private let wakeup: Wakeup
-    private let evaluator: Evaluator
-    private let log: Log
-    private let metrics: WorkerMetrics
+    private let makeEvaluator: @Sendable () -> Evaluator
+    let log: Log
+    let metrics: WorkerMetrics
 
     /// - Parameter limit: requests in flight over all lanes.
-    init(limit: Int, wakeup: Wakeup, evaluator: Evaluator, log: Log, metrics: WorkerMetrics) {
+    init(
+        limit: Int, wakeup: Wakeup, log: Log, metrics: WorkerMetrics, makeEvaluator: @escaping @Sendable () -> Evaluator
+    ) {
         self.limit = limit
         self.wakeup = wakeup
-        self.evaluator = evaluator
+        self.makeEvaluator = makeEvaluator
         self.log = log
         self.metrics = metrics
-        let client = HTTPClient { [weak self] exchanges in self?.completed(exchanges) }
+        // Connections in use and kept alive; see HTTPClient.
+        let client = HTTPClient(connections: limit * 2) { [weak self] exchanges in self?.completed(exchanges) }
         self.client.withLock { $0 = client }
         metrics.registry.gauge(
             "outrider_in_flight", help: "Requests that handlers are working on now.", labels: ["subscription"]
@@ -63,20 +74,35 @@ final class Dispatcher: Sendable {
                     ?? Lane(id: id, route: route, isPaused: isPaused, now: .now)
             }
             for var lane in state.lanes.values {
-                state.released += lane.dropBuffer()
+                if lane.polling == .asleep || lane.holdsLockAwake { state.unlocks.append(lane.id) }
+                for delivery in lane.dropBuffer() { giveBack(delivery, &state) }
+                state.evaluators[lane.id] = nil
                 // Requests in flight end as usual; the lane stays for them, and claims nothing.
                 if lane.held > 0 {
                     lane.isPaused = true
-                    lanes[lane.id] = lane
+                    lanes[lane.id] = lane.withoutLock()
                 }
             }
             state.lanes = lanes
         }
+        wakeup.signal()
+    }
+
+    /// Of a delivery that cannot be sent here: another worker may send it, or, at most once, nobody.
+    private func giveBack(_ delivery: ClaimedDelivery, _ state: inout State) {
+        if delivery.owner == nil {
+            state.finished.append(
+                .notSent(delivery, "dropped", .done, error: "the worker stopped before it was sent", isRecorded: true))
+        } else {
+            state.released.append(delivery)
+        }
     }
 
     /// A new session began: what was buffered under the old one may be somebody else's by now.
-    func sessionBegan() {
+    func sessionBegan(token: UUID) {
         state.withLock { state in
+            state.token = token
+            state.unlocks = []
             for id in state.lanes.keys {
                 state.lanes[id]?.sessionBegan()
                 // What was removed before sending has no other owner, and must still be sent.
@@ -86,8 +112,30 @@ final class Dispatcher: Sendable {
         }
     }
 
+    /// The session is gone: others may take over what is buffered here at any moment.
+    func sessionLost() {
+        state.withLock { state in
+            state.token = nil
+            state.leaseEnds = .now
+        }
+    }
+
     func extendLease(to end: ContinuousClock.Instant) {
-        state.withLock { $0.leaseEnds = end }
+        let now = ContinuousClock.now
+        let requests = state.withLock { state in
+            defer { state.leaseEnds = end }
+            guard state.leaseEnds <= now, end > now else { return [HTTPRequest]() }
+            // Sends were fenced, and nothing but this would go on with what is buffered.
+            state.leaseEnds = end
+            return pumpAll(&state, now)
+        }
+        submit(requests)
+    }
+
+    /// The database's clock, by which signatures are dated and lags are measured.
+    func setClock(_ databaseTime: Timestamp) {
+        let offset = databaseTime - .now()
+        state.withLock { $0.clockOffset = offset }
     }
 
     func wake(_ subscriptions: [Int32]) {
@@ -124,6 +172,9 @@ final class Dispatcher: Sendable {
         }
     }
 
+    /// The same for a worker without a session, which cannot give anything back.
+    var hasNothingToRecord: Bool { state.withLock { $0.sent.isEmpty && $0.finished.isEmpty } }
+
     // MARK: - The exchange with the database
 
     /// What the next exchange is about.
@@ -143,6 +194,7 @@ final class Dispatcher: Sendable {
             var work = Work()
             swap(&work.exchange.finished, &state.finished)
             swap(&work.released, &state.released)
+            swap(&work.exchange.wake, &state.unlocks)
             for (id, lane) in state.lanes {
                 if lane.holdsLockAwake {
                     work.exchange.wake.append(id)
@@ -168,9 +220,16 @@ final class Dispatcher: Sendable {
         }
     }
 
+    /// After an exchange that failed, whose claims were not made.
+    func lookAgain() {
+        state.withLock { state in
+            for id in state.lanes.keys { state.lanes[id]?.woken() }
+        }
+    }
+
     /// Puts results back that could not be recorded: the database is away.
-    func putBack(_ work: Work) {
-        state.withLock { $0.finished.insert(contentsOf: work.exchange.finished, at: 0) }
+    func putBack(_ finished: [FinishedTry]) {
+        state.withLock { $0.finished.insert(contentsOf: finished, at: 0) }
     }
 
     /// Takes what the exchange brought, and sends it.
@@ -189,14 +248,16 @@ final class Dispatcher: Sendable {
                 let id = request.subscription
                 let deliveries = bySubscription[id] ?? []
                 guard state.lanes[id] != nil else {
-                    state.released += deliveries
+                    for delivery in deliveries { giveBack(delivery, &state) }
                     continue
                 }
                 state.lanes[id]!.claimed(request.count, deliveries, now: now)
                 state.lanes[id]!.floor = floor.raised(
                     state.lanes[id]!.floor, asked: request.count, got: deliveries.count, newest: deliveries.last?.id)
                 if deliveries.count == request.count { crowded.append(id) }
-                if let filter = state.lanes[id]!.route.filter, !deliveries.isEmpty {
+                if state.isDraining, state.lanes[id]!.route.guarantee == .atLeastOnce {
+                    state.released += deliveries
+                } else if let filter = state.lanes[id]!.route.filter, !deliveries.isEmpty {
                     state.lanes[id]!.enteredFilter(deliveries.count)
                     toFilter.append((id, filter, deliveries))
                 } else {
@@ -219,6 +280,11 @@ final class Dispatcher: Sendable {
     // MARK: - Filters
 
     private func filter(_ deliveries: [ClaimedDelivery], by filter: Expression, lane: Int32) {
+        let evaluator = state.withLock { state in
+            let evaluator = state.evaluators[lane] ?? makeEvaluator()
+            state.evaluators[lane] = evaluator
+            return evaluator
+        }
         Task {
             let inputs = deliveries.map { (filter, $0.filterInput) }
             let verdicts = await evaluator.evaluate(inputs)
@@ -227,11 +293,16 @@ final class Dispatcher: Sendable {
             for (delivery, verdict) in zip(deliveries, verdicts) {
                 switch verdict {
                 case .success(let value) where value.isNull || value == .bool(false):
-                    finished.append(ended(delivery, "filtered", .done, isRecorded: false))
+                    finished.append(.notSent(delivery, "filtered", .done))
                 case .success: passed.append(delivery)
+                case .failure(.unavailable(let reason)):
+                    // Not the message's fault: another moment, or another worker.
+                    log.error("filter.unavailable", ["reason": reason], limitPerSecond: 1)
+                    finished.append(
+                        .notSent(delivery, "cancelled", .again(after: .seconds(1), attempts: delivery.attempts)))
                 case .failure(let error):
                     finished.append(
-                        ended(
+                        .notSent(
                             delivery, "failed", .dead(reason: DeliveryMachine.Reason.expression.rawValue),
                             error: "filter: \(error)", isRecorded: true))
                 }
@@ -240,11 +311,13 @@ final class Dispatcher: Sendable {
                 state.lanes[lane]?.leftFilter(deliveries.count)
                 finish(finished, lane, &state)
                 var requests: [HTTPRequest] = []
-                guard state.lanes[lane] != nil, !state.isDraining else {
-                    state.released += passed
+                // Under a session that was lost meanwhile, they are not this worker's any more.
+                let own = passed.filter { $0.owner == nil || $0.owner == state.token }
+                guard let route = state.lanes[lane]?.route, !state.isDraining || route.guarantee == .atMostOnce else {
+                    for delivery in own { giveBack(delivery, &state) }
                     return requests
                 }
-                for delivery in passed { state.lanes[lane]!.enqueued(delivery) }
+                for delivery in own { state.lanes[lane]!.enqueued(delivery) }
                 pump(lane, &state, .now, into: &requests)
                 return requests
             }
@@ -260,24 +333,39 @@ final class Dispatcher: Sendable {
         _ id: Int32, _ state: inout State, _ now: ContinuousClock.Instant, into requests: inout [HTTPRequest]
     ) {
         // A lease that ran out on this side has run out for everybody: what is buffered may be in flight elsewhere.
-        guard now < state.leaseEnds || state.lanes[id]!.route.guarantee == .atMostOnce else { return }
-        while state.sent.count < limit, let delivery = state.lanes[id]!.next() {
+        guard now < state.leaseEnds && !state.isDraining || state.lanes[id]!.route.guarantee == .atMostOnce else {
+            return
+        }
+        // When all lanes together are at the limit, each may still have its share, whatever the others' handlers do.
+        let share = max(1, limit / state.lanes.count)
+        while state.sent.count < limit || state.lanes[id]!.inFlight < share, let delivery = state.lanes[id]!.next() {
             guard let message = delivery.message else {
                 end(
-                    ended(
+                    .notSent(
                         delivery, "failed", .dead(reason: "message-missing"), error: "the log holds no such message",
                         isRecorded: true), id, &state, now)
                 continue
             }
             guard !message.isExpired else {
-                end(ended(delivery, "expired", .done, isRecorded: true), id, &state, now)
+                end(.notSent(delivery, "expired", .done, isRecorded: true), id, &state, now)
                 continue
             }
             let request = state.nextRequest
             state.nextRequest += 1
             state.sent[request] = Sent(delivery: delivery, lane: id)
-            requests.append(DeliveryRequest.make(id: request, delivery, message, state.lanes[id]!.route))
+            requests.append(
+                DeliveryRequest.make(
+                    id: request, delivery, message, state.lanes[id]!.route, now: .now() + state.clockOffset))
         }
+    }
+
+    /// Those with the fewest in flight first: room is for whoever has had least of it.
+    private func pumpAll(_ state: inout State, _ now: ContinuousClock.Instant) -> [HTTPRequest] {
+        var requests: [HTTPRequest] = []
+        for lane in state.lanes.values.sorted(by: { $0.inFlight < $1.inFlight }) {
+            pump(lane.id, &state, now, into: &requests)
+        }
+        return requests
     }
 
     private func submit(_ requests: [HTTPRequest]) {
@@ -288,21 +376,21 @@ final class Dispatcher: Sendable {
     /// On the HTTP client's thread: decides on each answer, and sends the next ones without asking the database.
     private func completed(_ exchanges: [HTTPExchange]) {
         let now = ContinuousClock.now
-        let wallClock = Timestamp.now()
         let requests = state.withLock { state in
+            let databaseTime = .now() + state.clockOffset
             var touched: Set<Int32> = []
             for exchange in exchanges {
                 guard let sent = state.sent.removeValue(forKey: exchange.id), let lane = state.lanes[sent.lane] else {
                     continue
                 }
                 touched.insert(sent.lane)
-                end(finished(exchange, sent, lane.route, wallClock), sent.lane, &state, now)
+                end(finished(exchange, sent.delivery, lane.route, databaseTime), sent.lane, &state, now)
                 metrics.handlerDuration(lane.route.subscription).observe(exchange.duration)
             }
-            var requests: [HTTPRequest] = []
             // When all lanes together were at their limit, the room that was made is for any of them.
-            let wasFull = state.sent.count + exchanges.count >= limit
-            for id in wasFull ? Set(state.lanes.keys) : touched { pump(id, &state, now, into: &requests) }
+            if state.sent.count + exchanges.count >= limit { return pumpAll(&state, now) }
+            var requests: [HTTPRequest] = []
+            for id in touched { pump(id, &state, now, into: &requests) }
             return requests
         }
         submit(requests)
@@ -328,95 +416,6 @@ final class Dispatcher: Sendable {
         }
     }
 
-    private func ended(
-        _ delivery: ClaimedDelivery, _ outcome: String, _ ending: FinishedTry.Ending, error: String? = nil,
-        isRecorded: Bool
-    ) -> FinishedTry {
-        FinishedTry(
-            delivery: delivery, attempt: delivery.attempts + 1, outcome: outcome, error: error, ending: ending,
-            isRecorded: isRecorded)
-    }
-
-    // MARK: - Deciding
-
-    private func finished(_ exchange: HTTPExchange, _ sent: Sent, _ route: Route, _ now: Timestamp) -> FinishedTry {
-        let delivery = sent.delivery
-        let attempt = delivery.attempts + 1
-        var result = FinishedTry(
-            delivery: delivery, attempt: attempt, outcome: "succeeded", status: exchange.status,
-            duration: exchange.duration,
-            ending: .done, isRecorded: route.recordsAll)
-        if case .failure(let failure) = exchange.result, case .cancelled(sent: false) = failure.kind {
-            // Never sent: goes back as it came.
-            result.outcome = "cancelled"
-            result.ending = .again(after: .zero, attempts: delivery.attempts)
-            result.isRecorded = false
-            return result
-        }
-        let outcome = TryOutcome(exchange.result, policy: route.machine.policy, now: now)
-        if outcome == .succeeded {
-            if attempt == 1, let message = delivery.message {
-                metrics.deliveryLag(route.subscription).observe(now - message.publishedAt)
-            }
-            return result
-        }
-        result.isRecorded = true
-        let decision: DeliveryMachine.Decision
-        switch outcome {
-        case .refused(let error) where error.type == DeliveryMachine.Reason.outputTooLarge.rawValue:
-            decision = route.machine.giveUp(.outputTooLarge, error)
-        default:
-            decision = route.machine.decide(
-                outcome, attempt: attempt, elapsed: (delivery.elapsed ?? .zero) + exchange.duration,
-                random: Double.random(in: 0..<1))
-        }
-        if case .refused = outcome { result.outcome = "refused" } else { result.outcome = "failed" }
-        switch decision {
-        case .succeed: break
-        case .retry(let delay, let countsAttempt, let error):
-            result.error = error?.message
-            if !countsAttempt { result.outcome = "ongoing" }
-            result.ending = .again(after: delay, attempts: countsAttempt ? attempt : delivery.attempts)
-        case .deadLetter(let reason, let error):
-            result.error = error.message
-            result.ending = .dead(reason: reason.rawValue)
-        case .drop(let error):
-            result.error = error.message
-        }
-        if delivery.owner == nil {
-            // At most once: whatever it came to, there is no second try.
-            result.ending = .done
-        }
-        report(result, route)
-        return result
-    }
-
-    private func report(_ result: FinishedTry, _ route: Route) {
-        let delivery = result.delivery
-        switch result.ending {
-        case .dead(let reason):
-            log.error(
-                "delivery.dead",
-                [
-                    "subscription": route.subscription, "message": "\(delivery.messageID)", "attempt": result.attempt,
-                    "reason": reason, "error": result.error,
-                ], limitPerSecond: 20)
-        case .again(let delay, _) where result.outcome != "ongoing":
-            log.warning(
-                "delivery.failed",
-                [
-                    "subscription": route.subscription, "message": "\(delivery.messageID)", "attempt": result.attempt,
-                    "error": result.error, "retry_in": delay,
-                ], limitPerSecond: 20)
-        case .again: break
-        case .done:
-            log.warning(
-                "delivery.dropped",
-                ["subscription": route.subscription, "message": "\(delivery.messageID)", "error": result.error],
-                limitPerSecond: 20)
-        }
-    }
-
     // MARK: - Ending
 
     /// Sends nothing new; what is buffered is given back.
@@ -437,12 +436,9 @@ final class Dispatcher: Sendable {
 
     func close() {
         client.withLock { $0.take() }?.close()
-    }
-}
-
-extension HTTPExchange {
-    fileprivate var status: Int? {
-        if case .success(let response) = result { response.status } else { nil }
+        state.withLock { state in
+            for evaluator in state.evaluators.values { evaluator.close() }
+        }
     }
 }
 

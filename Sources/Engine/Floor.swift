@@ -3,10 +3,11 @@ package import Store
 /// Finds ids below which nothing can be left in the queue, so that claims never wade through rows that are dead but cannot be
 /// vacuumed while somebody holds an old snapshot.
 ///
-/// The rule: let M be the newest id drawn before a snapshot S. A transaction that drew an id up to M had its transaction id
-/// before S, because ids are drawn after the row of the log is written. Once every transaction that S could see as running
-/// has ended (`oldestRunning >= S.next`), all ids up to M are decided: there or never. M is *sealed*. A claim that is made
-/// after that and finds nothing (more) up to M proves that nothing will ever be there: rows that come back get new ids.
+/// The rule: let M be the newest id that was drawn when some transaction T of ours begins to write. Whoever drew an id up to M
+/// began to write before T, because ids are drawn after the row of the log is written. Once every transaction that began
+/// before T has ended (`oldestRunning >= next`, T's own number), all ids up to M are decided: there or never. M is *sealed*. A
+/// claim that is made after that and finds nothing (more) up to M proves that nothing will ever be there: rows that come back
+/// get new ids.
 ///
 /// A value per session: a promoted standby may give out lower ids again, so it must not outlive the connection.
 package struct Floor: Sendable {
@@ -17,13 +18,13 @@ package struct Floor: Sendable {
 
     package init() {}
 
-    /// One reading of the horizon. Its snapshot is newer than the id of the reading before, which is what the pair needs.
+    /// One reading of the horizon. Its transaction began to write after the reading before, whose id goes with it.
     package mutating func observed(_ horizon: Exchange.Horizon) {
         if let candidate, horizon.oldestRunning >= candidate.next {
             sealed = max(sealed, candidate.id)
             self.candidate = nil
         }
-        if candidate == nil, let lastRead { candidate = (lastRead, horizon.next) }
+        if candidate == nil, let lastRead, let next = horizon.next { candidate = (lastRead, next) }
         lastRead = horizon.newestID
     }
 

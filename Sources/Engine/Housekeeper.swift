@@ -4,33 +4,36 @@ import Store
 import Synchronization
 import Telemetry
 
-/// A worker's beat, on a connection and a thread of its own, so that no busy queue delays it; and the chores of the one worker
-/// that leads: moving what is due, carrying out operations, making and dropping partitions, pruning.
+/// A worker's beat, on a connection and a thread of its own, so that no busy queue delays it; and what the one worker that leads
+/// does at each beat: moving what is due, carrying out operations.
 final class Housekeeper: Sendable {
     /// How long a beat is apart: twice a second with a little left, so that an idle worker stays below two queries a second.
     private static let idleBeat = Duration.milliseconds(550)
     private static let busyBeat = Duration.milliseconds(250)
+    /// The longest that a beat waits for the leader's work.
+    private static let share = Duration.milliseconds(100)
 
     private let configuration: WorkerConfiguration
     private let loop: DeliveryLoop
     private let dispatcher: Dispatcher
+    private let chores: Chores
     private let health: WorkerHealth
     private let log: Log
     private let metrics: WorkerMetrics
-    private let wakeup: Wakeup
+    private let wakeup = Wakeup()
     private let stops = Mutex(false)
 
     init(
-        configuration: WorkerConfiguration, loop: DeliveryLoop, dispatcher: Dispatcher, health: WorkerHealth, log: Log,
-        metrics: WorkerMetrics, wakeup: Wakeup
+        configuration: WorkerConfiguration, loop: DeliveryLoop, dispatcher: Dispatcher, chores: Chores,
+        health: WorkerHealth, log: Log, metrics: WorkerMetrics
     ) {
         self.configuration = configuration
         self.loop = loop
         self.dispatcher = dispatcher
+        self.chores = chores
         self.health = health
         self.log = log
         self.metrics = metrics
-        self.wakeup = wakeup
     }
 
     func stop() {
@@ -41,35 +44,47 @@ final class Housekeeper: Sendable {
     /// Runs until stopped; a lost connection is made anew.
     func run() {
         var backoff = ReconnectBackoff()
+        var lastBeat = ContinuousClock.now
         while !stops.withLock({ $0 }) {
             guard loop.session != nil else {
+                lastBeat = .now
                 wakeup.wait(for: .milliseconds(20))
                 continue
             }
             do {
-                var options = ConnectionOptions()
-                options.applicationName = "outrider \(configuration.name) housekeeping"
-                options.statementTimeout = .seconds(120)
-                options.settings = [("jit", "off"), ("enable_seqscan", "off"), ("client_min_messages", "warning")]
-                let connection = try Connection(configuration.databaseURL, options: options)
-                backoff.reset()
-                try keepHouse(connection)
+                let connection = try connect()
+                try keepHouse(connection) {
+                    backoff.reset()
+                    lastBeat = .now
+                    health.update { $0.silence = nil }
+                }
             } catch {
-                log.debug("housekeeping.interrupted", ["error": "\(error)"])
+                log.warning("housekeeping.interrupted", ["error": "\(error)"], limitPerSecond: 1)
+                if ContinuousClock.now - lastBeat > configuration.lease / 2 {
+                    health.update { $0.silence = "no beat succeeds: \(error)" }
+                }
                 wakeup.wait(for: backoff.next())
             }
-            metrics.leader().set(0)
-            health.update { $0.isHousekeeper = false }
+            lead(false)
         }
     }
 
-    private func keepHouse(_ connection: Connection) throws {
+    private func connect() throws -> Connection {
+        var options = ConnectionOptions()
+        options.applicationName = "outrider \(configuration.name) beat"
+        options.statementTimeout = .seconds(60)
+        options.settings =
+            [("jit", "off"), ("enable_seqscan", "off"), ("client_min_messages", "warning")]
+            + ConnectionOptions.sessionOfAWorker
+        return try Connection(configuration.databaseURL, options: options)
+    }
+
+    private func keepHouse(_ connection: Connection, beaten: () -> Void) throws {
         let housekeeping = Housekeeping(connection)
         let connectedAt = ContinuousClock.now
         var leads = false
         var epoch: String?
         var sweepAt = connectedAt
-        var chores = Chores(now: connectedAt)
         while !stops.withLock({ $0 }), let session = loop.session {
             let began = ContinuousClock.now
             let sweeps = began >= sweepAt
@@ -85,78 +100,75 @@ final class Housekeeper: Sendable {
                 wakeup.wait(for: .milliseconds(50))
                 continue
             }
-            dispatcher.extendLease(to: began + configuration.lease * 3 / 4)
-            loop.sawPeers(beat.peers)
-            if beat.rescued > 0 {
-                metrics.rescued().increment(by: beat.rescued)
-                log.warning("worker.rescued", ["deliveries": beat.rescued])
-            }
-            if !beat.ready.isEmpty { dispatcher.wake(beat.ready) }
-            if !beat.stranded.isEmpty { dispatcher.resetFloors(beat.stranded) }
+            beaten()
+            heard(beat, began: began)
             if let epoch, epoch != beat.epoch { loop.reload() }
             epoch = beat.epoch
             if beat.leads != leads {
                 leads = beat.leads
-                health.update { $0.isHousekeeper = leads }
-                metrics.leader().set(leads ? 1 : 0)
+                lead(leads)
                 log.info("housekeeping.leads", ["worker": session.name])
             }
-            var pause = beat.dueIn == nil ? Self.idleBeat : Self.busyBeat
-            if leads {
-                if let dueIn = beat.dueIn {
-                    if dueIn <= .zero { while try housekeeping.moveDue(most: 1000) == 1000 {} }
-                    pause = min(pause, max(dueIn, .milliseconds(5)))
-                }
-                if beat.hasOperations {
-                    // A bounded share of the time, so that the beat goes on.
-                    let ends = ContinuousClock.now + .milliseconds(100)
-                    while try housekeeping.stepOperation(most: 500), ContinuousClock.now < ends {}
-                    pause = .milliseconds(10)
-                }
-                try chores.run(housekeeping, log)
-            }
-            wakeup.wait(for: pause)
+            wakeup.wait(for: leads ? try work(housekeeping, beat) : Self.idleBeat)
         }
+    }
+
+    private func heard(_ beat: Housekeeping.Beat, began: ContinuousClock.Instant) {
+        dispatcher.setClock(beat.at)
+        dispatcher.extendLease(to: began + configuration.lease * 3 / 4)
+        loop.sawPeers(beat.peers)
+        if beat.rescued > 0 {
+            metrics.rescued().increment(by: beat.rescued)
+            log.warning("worker.rescued", ["deliveries": beat.rescued])
+        }
+        if !beat.ready.isEmpty { dispatcher.wake(beat.ready) }
+        if !beat.stranded.isEmpty { dispatcher.resetFloors(beat.stranded) }
+    }
+
+    private func lead(_ leads: Bool) {
+        health.update { $0.isHousekeeper = leads }
+        metrics.leader().set(leads ? 1 : 0)
+        chores.lead(leads)
+    }
+
+    // MARK: - Leading
+
+    /// Does the leader's share of work for one beat, and returns how long to wait for the next.
+    private func work(_ housekeeping: Housekeeping, _ beat: Housekeeping.Beat) throws -> Duration {
+        var pause = beat.dueIn == nil ? Self.idleBeat : Self.busyBeat
+        if let dueIn = beat.dueIn {
+            pause = min(pause, max(dueIn, .milliseconds(5)))
+            let ends = ContinuousClock.now + Self.share
+            while dueIn <= .zero, try housekeeping.moveDue(most: 1000) == 1000, ContinuousClock.now < ends {}
+        }
+        if beat.hasOperations, try stepOperations(housekeeping) { pause = .milliseconds(10) }
+        return pause
+    }
+
+    /// Goes on with every open operation in turn. True when any of them can go on at once.
+    private func stepOperations(_ housekeeping: Housekeeping) throws -> Bool {
+        let ends = ContinuousClock.now + Self.share
+        var open = try housekeeping.openOperations()
+        while !open.isEmpty, ContinuousClock.now < ends {
+            open = try open.filter { operation in
+                do {
+                    return try housekeeping.stepOperation(operation, most: 1000)
+                } catch let error as PostgresError where error.isOfStatement {
+                    log.error("operation.failed", ["operation": "\(operation)", "error": error.message])
+                    try housekeeping.fail(operation, error.message)
+                    return false
+                }
+            }
+        }
+        return !open.isEmpty
     }
 }
 
-/// What the leader does now and then.
-private struct Chores {
-    private var partitionsAt: ContinuousClock.Instant
-    private var pruneAt: ContinuousClock.Instant
-
-    init(now: ContinuousClock.Instant) {
-        partitionsAt = now
-        // Not while a worker starts: its first deliveries come first.
-        pruneAt = now + .seconds(10)
-    }
-
-    mutating func run(_ housekeeping: Housekeeping, _ log: Log) throws {
-        let now = ContinuousClock.now
-        if now >= partitionsAt {
-            partitionsAt = now + .seconds(600)
-            try whenTheTableIsFree(log) {
-                let made = try housekeeping.makePartitions()
-                if made > 0 { log.info("partitions.made", ["count": made]) }
-                while let dropped = try housekeeping.dropExpiredPartition() {
-                    log.info("partition.dropped", ["partition": dropped])
-                }
-            }
-        }
-        if now >= pruneAt {
-            let pruned = try housekeeping.prune(most: 5000)
-            pruneAt = now + (pruned >= 5000 ? .seconds(1) : .seconds(60))
-            if pruned > 0 { log.debug("pruned", ["rows": pruned]) }
-        }
-    }
-
-    /// Partitions are attached and dropped only when no transaction stands in the way; else at the next occasion.
-    private mutating func whenTheTableIsFree(_ log: Log, _ body: () throws -> Void) throws {
-        do {
-            try body()
-        } catch let error as PostgresError where .lockNotAvailable ~= error {
-            partitionsAt = .now + .seconds(5)
-            log.debug("partitions.postponed", ["reason": error.message])
-        }
+extension PostgresError {
+    /// The server refuses the statement for what it says, not for the moment's sake: neither a lost connection nor a
+    /// conflict (class 40), a lack of resources (53), a lock or timeout (55, 57) or trouble of the system (58).
+    fileprivate var isOfStatement: Bool {
+        guard let state = sqlState else { return false }
+        return !["40", "53", "55", "57", "58"].contains(state.errorClass)
     }
 }

@@ -64,6 +64,14 @@ struct Lane: Sendable {
         return lane
     }
 
+    /// The same lane once its sleep lock is given back elsewhere.
+    func withoutLock() -> Lane {
+        var lane = self
+        lane.polling = .due
+        lane.holdsLockAwake = false
+        return lane
+    }
+
     var held: Int { buffer.count + inFlight + inFilter }
 
     // MARK: - Room

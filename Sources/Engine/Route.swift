@@ -28,14 +28,17 @@ package struct RouteError: Error, Sendable, CustomStringConvertible {
 
 /// Where routes get what the files only name.
 package struct RouteResolver: Sendable {
-    private let endpoints: [String: EndpointDefinition]
+    private let endpoints: [String: Result<EndpointDefinition, DefinitionError>]
     private let secrets: Secrets
     /// The variables that expressions may see.
     private let exposed: [String: String]
     private let source: String
 
-    package init(endpoints: [EndpointDefinition], secrets: Secrets, exposed: [String: String], source: String) {
-        self.endpoints = Dictionary(uniqueKeysWithValues: endpoints.map { ($0.name, $0) })
+    package init(
+        endpoints: [String: Result<EndpointDefinition, DefinitionError>], secrets: Secrets, exposed: [String: String],
+        source: String
+    ) {
+        self.endpoints = endpoints
         self.secrets = secrets
         self.exposed = exposed
         self.source = source
@@ -63,13 +66,13 @@ package struct RouteResolver: Sendable {
             "ce-specversion: 1.0",
             "ce-source: \(source)",
             "Outrider-Subscription: \(definition.name)",
-            // Without it libcurl asks for permission before it sends a larger body, and waits up to a second.
-            "Expect:",
         ]
         var signer: WebhookSigner?
         var tls: TLSOptions?
         if let name = target.endpoint {
-            guard let endpoint = endpoints[name] else { throw RouteError(description: "there is no endpoint \(name)") }
+            guard let endpoint = try endpoints[name]?.get() else {
+                throw RouteError(description: "there is no endpoint \(name)")
+            }
             var base = try endpoint.url.resolve(environment: exposed)
             if base.hasSuffix("/") { base.removeLast() }
             url = base + url

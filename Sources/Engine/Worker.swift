@@ -6,33 +6,33 @@ package import Telemetry
 /// The worker of `outrider run`: delivers until it is drained.
 ///
 ///     DeliveryLoop  <-- claims, results -->  Dispatcher  <-- requests, answers -->  HTTPClient
-///     Housekeeper   beat, chores of the leader
+///     Housekeeper   the beat; of the leader also what is due, and operations
+///     Chores        of the leader: partitions, pruning
 package final class Worker: Sendable {
     package let health: WorkerHealth
     private let loop: DeliveryLoop
     private let dispatcher: Dispatcher
     private let housekeeper: Housekeeper
-    private let evaluator: Evaluator
+    private let chores: Chores
     private let log: Log
 
     package init(_ configuration: WorkerConfiguration, log: Log, metrics: WorkerMetrics) {
         let health = WorkerHealth()
         let wakeup = Wakeup()
-        let evaluator = Evaluator(executable: configuration.executable, environment: configuration.exposed)
         let dispatcher = Dispatcher(
-            limit: configuration.concurrency, wakeup: wakeup, evaluator: evaluator, log: log, metrics: metrics)
+            limit: configuration.concurrency, wakeup: wakeup, log: log, metrics: metrics,
+            makeEvaluator: { Evaluator(executable: configuration.executable, environment: configuration.exposed) })
         let loop = DeliveryLoop(
             configuration: configuration, dispatcher: dispatcher, health: health, log: log, metrics: metrics,
             wakeup: wakeup)
         self.health = health
         self.loop = loop
         self.dispatcher = dispatcher
-        self.evaluator = evaluator
         self.log = log
+        chores = Chores(databaseURL: configuration.databaseURL, name: configuration.name, log: log)
         housekeeper = Housekeeper(
-            configuration: configuration, loop: loop, dispatcher: dispatcher, health: health, log: log,
-            metrics: metrics,
-            wakeup: Wakeup())
+            configuration: configuration, loop: loop, dispatcher: dispatcher, chores: chores, health: health, log: log,
+            metrics: metrics)
     }
 
     /// Returns when drained.
@@ -40,9 +40,10 @@ package final class Worker: Sendable {
     /// - Throws: when it cannot begin at all: a wrong password, an unknown database, a standby, a pooler.
     package func run() async throws {
         let loop = loop
-        let housekeeper = housekeeper
+        let (housekeeper, chores) = (housekeeper, chores)
         let deliveries = DedicatedThread(name: "outrider-loop") { try loop.run() }
-        let chores = DedicatedThread(name: "outrider-house") { housekeeper.run() }
+        let beats = DedicatedThread(name: "outrider-beat") { housekeeper.run() }
+        let rounds = DedicatedThread(name: "outrider-chores") { chores.run() }
         let result: Result<Void, any Error>
         do {
             result = .success(try await deliveries.join())
@@ -50,9 +51,10 @@ package final class Worker: Sendable {
             result = .failure(error)
         }
         housekeeper.stop()
-        try await chores.join()
+        chores.stop()
+        try await beats.join()
+        try await rounds.join()
         dispatcher.close()
-        evaluator.close()
         try result.get()
         log.info("worker.stopped")
     }

@@ -6,12 +6,14 @@ package final class WorkerHealth: Sendable {
     package struct Report: Sendable {
         /// Why the worker does not work at all at the moment, nil while it does.
         package var obstacle: String? = "starting"
+        /// Why the worker's beat fails, once it has failed for long; nil while it does not.
+        package var silence: String?
         /// Subscriptions that it should serve and cannot, with the reason.
         package var lacking: [String] = []
         package var isDraining = false
         package var isHousekeeper = false
 
-        package var isReady: Bool { obstacle == nil && !isDraining }
+        package var isReady: Bool { obstacle == nil && silence == nil && !isDraining }
     }
 
     private let report = Mutex(Report())

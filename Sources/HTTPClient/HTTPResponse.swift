@@ -1,7 +1,7 @@
 /// A complete answer, of whatever status.
 package struct HTTPResponse: Sendable {
     package let status: Int
-    /// Those that decide anything: `Content-Type`, `Retry-After`, `Location` and all that begin with `Outrider-`.
+    /// Those that decide anything: `Content-Type`, `Retry-After`, `Date`, `Location` and all that begin with `Outrider-`.
     package let headers: Headers
     package let body: [UInt8]
 

@@ -177,7 +177,19 @@ final class Transfer {
         if receivedCount > limit {
             return failed(.tooLarge(received: receivedCount), "the answer is longer than \(limit) bytes", now: now)
         }
-        return failed(wasSent ? .unknown : .notStarted, reason(code), now: now)
+        let kind: TransportFailure.Kind = wasSent ? .unknown : lacksResources(code) ? .noResources : .notStarted
+        return failed(kind, reason(code), now: now)
+    }
+
+    private func lacksResources(_ code: CURLcode) -> Bool {
+        code == CURLE_OUT_OF_MEMORY
+            || code == CURLE_COULDNT_CONNECT && [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(systemError)
+    }
+
+    private var systemError: Int32 {
+        var number = 0
+        outrider_getinfo_long(easy, CURLINFO_OS_ERRNO, &number)
+        return Int32(number)
     }
 
     /// libcurl counts the bytes of the request over all connections it tried, so a request that went out on a stale
@@ -204,6 +216,7 @@ final class Transfer {
         case UInt8(ascii: "o"): strncasecmp(name, "outrider-", 9) == 0
         case UInt8(ascii: "c"): strcasecmp(name, "content-type") == 0
         case UInt8(ascii: "r"): strcasecmp(name, "retry-after") == 0
+        case UInt8(ascii: "d"): strcasecmp(name, "date") == 0
         case UInt8(ascii: "l"): strcasecmp(name, "location") == 0
         default: false
         }
@@ -215,11 +228,9 @@ final class Transfer {
     }
 
     private func reason(_ code: CURLcode) -> String {
-        var systemError = 0
-        outrider_getinfo_long(easy, CURLINFO_OS_ERRNO, &systemError)
         switch code {
         case CURLE_COULDNT_CONNECT where systemError != 0:
-            return "cannot connect: \(String(cString: strerror(Int32(systemError))))"
+            return "cannot connect: \(String(cString: strerror(systemError)))"
         case CURLE_OPERATION_TIMEDOUT:
             return wasSent
                 ? "no complete answer within \(current.timeout) ms" : "no connection within \(connectLimit) ms"

@@ -4,6 +4,8 @@ package struct TransportFailure: Error, Sendable, Hashable {
         /// Not a byte of the request left: refused, name not resolved, TLS handshake failed, timeout while connecting, or a
         /// request that cannot be sent. The server knows nothing of it.
         case notStarted
+        /// Nothing left, because this process has no file descriptor or memory left for a connection.
+        case noResources
         /// At least a part was sent: timeout, connection lost, answer that is not HTTP. The server may have done it.
         case unknown
         /// The answer's body is longer than the limit; `received` bytes had come when it was cut off.

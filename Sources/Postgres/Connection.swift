@@ -52,8 +52,13 @@ package final class Connection {
             PQconninfoFree(parsed)
             PQfreemem(message)
         }
-        // A bare word is a database's name to libpq; only what looks like a string of keywords or a URL can be malformed.
-        guard parsed == nil, conninfo.contains("=") || conninfo.contains("://") else { return nil }
+        guard parsed == nil, !conninfo.isEmpty else { return nil }
+        // To libpq a bare word is a database's name; here it is more likely a URL that went wrong.
+        guard conninfo.contains("=") || conninfo.contains("://") else {
+            return
+                "the connection string is malformed: expected a URL such as postgresql://user@host/database, or keywords "
+                + "such as host=… dbname=…"
+        }
         return "the connection string is malformed: " + PostgresError.text(message)
     }
 

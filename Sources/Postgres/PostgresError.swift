@@ -70,7 +70,9 @@ extension PostgresError {
             "authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
             "invalid connection option", "invalid integer value", "missing \"=\"", "unsupported startup parameter",
             "is not permitted to log in", "invalid port number", "definition of service", "invalid sslmode",
-            "certificate verify failed", "server does not support SSL",
+            "certificate verify failed", "server does not support SSL", "could not match",
+            "invalid channel_binding value",
+            "invalid target_session_attrs value", "invalid gssencmode value", "permission denied for database",
         ]
         // A socket file that does not exist is a server that is not there yet.
         let isMissingSocket = message.contains("No such file or directory") && message.contains("socket")

@@ -27,8 +27,10 @@ package struct DefinitionStore {
     package struct Stored: Sendable {
         package let id: Int32
         package let name: String
+        /// Paused by an operator, or not open yet.
         package let isPaused: Bool
-        package let definition: SubscriptionDefinition
+        /// A failure when another version applied what this one does not understand.
+        package let definition: Result<SubscriptionDefinition, DefinitionError>
     }
 
     private let connection: Connection
@@ -78,7 +80,8 @@ package struct DefinitionStore {
         let hash = try rows[0].decode(0, as: String.self)
         let current = try rows[0].decode(1, as: String?.self)
         if current == hash { return .unchanged }
-        if !restores, current != nil {
+        if !restores {
+            // Replaced by other content, or removed.
             let wasReplaced = try !connection.query(
                 "select from outrider.definition d where d.kind = \(kind) and d.name = \(name) and d.hash = \(hash)"
             ).isEmpty
@@ -125,7 +128,7 @@ package struct DefinitionStore {
         let wild = subscription.topics.filter { !$0.isExact }.map(\.regularExpression)
         let expression: String? = wild.isEmpty ? nil : "^(\(wild.joined(separator: "|")))$"
         let isNew = try connection.query(
-            "select from outrider.subscription s where s.name = \(subscription.name)"
+            "select from outrider.subscription s where s.name = \(subscription.name) and s.removed_at is null"
         ).isEmpty
         let start: Timestamp? =
             switch subscription.from {
@@ -133,26 +136,21 @@ package struct DefinitionStore {
             case .earliest: Timestamp(microseconds: 946_684_800_000_000)  // 2000-01-01, before any message
             case .at(let time): time
             }
-        if isNew, start != nil {
-            // Publishers hold a share of this table until they commit. Waiting for them draws a sharp line: what was
-            // published before it is replayed, what comes after it is routed.
-            _ = try connection.query("select set_config('lock_timeout', '2s', true)")
-            _ = try connection.query("lock table outrider.subscription in access exclusive mode")
-        }
+        let opens = isNew && start != nil
         let rows = try connection.query(
             """
-            insert into outrider.subscription as s (name, topics, exact_topics, topic_expression)
-            values (\(subscription.name), \(subscription.topics.map(\.text)), \(exact), \(expression))
+            insert into outrider.subscription as s (name, topics, exact_topics, topic_expression, opening)
+            values (\(subscription.name), \(subscription.topics.map(\.text)), \(exact), \(expression), \(opens))
             on conflict (name) do update set topics = excluded.topics, exact_topics = excluded.exact_topics,
-                topic_expression = excluded.topic_expression
+                topic_expression = excluded.topic_expression, opening = s.opening or excluded.opening, removed_at = null
             returning id
             """)
         if isNew, let start {
             let id = try rows[0].decode(0, as: Int32.self)
             _ = try connection.query(
                 """
-                insert into outrider.operation (kind, subscription_id, subscription, from_time, to_time)
-                values ('replay', \(id), \(subscription.name), \(start), clock_timestamp())
+                insert into outrider.operation (kind, subscription_id, subscription, from_time, phase)
+                values ('open', \(id), \(subscription.name), \(start), 'begin')
                 """)
         }
     }
@@ -183,25 +181,18 @@ package struct DefinitionStore {
 
     /// What a removed subscription had still to deliver is kept as dead letters: removing a file loses no message.
     private func removeSubscription(_ name: String) throws -> Int {
-        let rows = try connection.query(
+        _ = try connection.query(
             """
-            with gone as (
-                select s.id from outrider.subscription s where s.name = \(name)
-            ), ready as (
-                delete from outrider.delivery d using gone where d.subscription_id = gone.id returning d.*
-            ), later as (
-                delete from outrider.scheduled d using gone where d.subscription_id = gone.id returning d.*
-            ), undelivered as (
-                select r.subscription_id, r.message_id, r.attempts, r.first_tried_at from ready r
-                union all
-                select l.subscription_id, l.message_id, l.attempts, l.first_tried_at from later l
-            )
-            select count(outrider.bury(u.subscription_id, u.message_id, u.attempts, u.first_tried_at, 'removed',
-                'the subscription was removed before it was delivered'))
-            from undelivered u
+            update outrider.subscription set removed_at = clock_timestamp(), exact_topics = '{}', topic_expression = null,
+                paused_at = null, paused_by = null, opening = false
+            where name = \(name)
             """)
-        _ = try connection.query("delete from outrider.subscription where name = \(name)")
-        return Int(try rows[0].decode(0, as: Int64.self))
+        var total = 0
+        while true {
+            let buried = try connection.query("select outrider.bury_removed()")[0].decode(0, as: Int32.self)
+            if buried == 0 { return total }
+            total += Int(buried)
+        }
     }
 
     // MARK: - Reading
@@ -210,20 +201,22 @@ package struct DefinitionStore {
     package func subscriptions(named names: [String]? = nil) throws -> [Stored] {
         let rows = try connection.query(
             """
-            select s.id, s.name, s.paused_at is not null, d.content
+            select s.id, s.name, s.paused_at is not null or s.opening, d.content
             from outrider.subscription s
             join outrider.definition d on d.kind = 'subscription' and d.name = s.name and d.replaced_at is null
-            where \(names == nil) or s.name = any (\(names ?? []))
+            where (\(names == nil) or s.name = any (\(names ?? []))) and s.removed_at is null
             order by s.name
             """)
         return try rows.map { row in
             let name = try row.decode(1, as: String.self)
-            guard case .subscription(let definition) = try Definition(content: try row.decode(3, as: JSON.self)) else {
-                preconditionFailure("the definition of subscription \(name) is of another kind")
-            }
             return Stored(
                 id: try row.decode(0, as: Int32.self), name: name, isPaused: try row.decode(2, as: Bool.self),
-                definition: definition)
+                definition: Self.definition(try row.decode(3, as: JSON.self)).map { definition in
+                    guard case .subscription(let subscription) = definition else {
+                        preconditionFailure("the definition of subscription \(name) is of another kind")
+                    }
+                    return subscription
+                })
         }
     }
 
@@ -232,15 +225,24 @@ package struct DefinitionStore {
         Set(try connection.query("select name from outrider.endpoint").map { try $0.decode(0, as: String.self) })
     }
 
-    package func endpoints() throws -> [EndpointDefinition] {
+    /// The endpoints in force by name; a failure where another version applied what this one does not understand.
+    package func endpoints() throws -> [String: Result<EndpointDefinition, DefinitionError>] {
         let rows = try connection.query(
-            "select d.content from outrider.definition d where d.kind = 'endpoint' and d.replaced_at is null order by d.name"
-        )
-        return try rows.compactMap { row in
-            guard case .endpoint(let endpoint) = try Definition(content: try row.decode(0, as: JSON.self)) else {
-                return nil
+            "select d.name, d.content from outrider.definition d where d.kind = 'endpoint' and d.replaced_at is null")
+        var endpoints: [String: Result<EndpointDefinition, DefinitionError>] = [:]
+        for row in rows {
+            let name = try row.decode(0, as: String.self)
+            endpoints[name] = Self.definition(try row.decode(1, as: JSON.self)).map { definition in
+                guard case .endpoint(let endpoint) = definition else {
+                    preconditionFailure("the definition of endpoint \(name) is of another kind")
+                }
+                return endpoint
             }
-            return endpoint
         }
+        return endpoints
+    }
+
+    private static func definition(_ content: JSON) -> Result<Definition, DefinitionError> {
+        Result { () throws(DefinitionError) in try Definition(content: content) }
     }
 }

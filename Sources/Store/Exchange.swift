@@ -29,12 +29,13 @@ package struct Exchange {
     package struct Horizon: Sendable, Hashable {
         /// Every transaction below it has ended.
         package var oldestRunning: UInt64
-        /// Every transaction that has begun to write is below it.
-        package var next: UInt64
+        /// Above every transaction that had begun to write; nil when the reading could not tell, having no number of its own.
+        /// The snapshot's own upper bound does not serve: it is one above the newest transaction that *ended*.
+        package var next: UInt64?
         /// The newest id that was drawn.
         package var newestID: Int64
 
-        package init(oldestRunning: UInt64, next: UInt64, newestID: Int64) {
+        package init(oldestRunning: UInt64, next: UInt64?, newestID: Int64) {
             self.oldestRunning = oldestRunning
             self.next = next
             self.newestID = newestID
@@ -58,8 +59,9 @@ package struct Exchange {
             statements.append(statement)
             readers.append(read)
         }
-        if finished.isEmpty {
-            // A claim that a crash forgets is simply not made; an acknowledgement that it forgets is a message sent twice.
+        if finished.isEmpty, !requests.contains(where: \.removes) {
+            // A claim that a crash forgets is simply not made; an acknowledgement that it forgets, or a removal at most
+            // once, is a message sent twice.
             add("select set_config('synchronous_commit', 'off', true)")
         }
         addFinished(worker: worker, add)
@@ -174,13 +176,14 @@ package struct Exchange {
             with ended as (
                 delete from outrider.delivery d using \(batch.rows)
                 where d.subscription_id = t.subscription and d.id = t.id and d.owner = \(owner)
-                returning d.subscription_id, d.message_id, d.replay,
+                returning d.subscription_id, d.message_id, d.replay, d.redriven,
                     coalesce(d.first_tried_at, clock_timestamp() - t.took) as first_tried_at,
                     t.delay, t.attempts, t.reason, t.error
             ), again as (
                 insert into outrider.scheduled
-                    (due_at, subscription_id, attempts, replay, message_id, first_tried_at)
-                select clock_timestamp() + e.delay, e.subscription_id, e.attempts, e.replay, e.message_id, e.first_tried_at
+                    (due_at, subscription_id, attempts, replay, redriven, message_id, first_tried_at)
+                select clock_timestamp() + e.delay, e.subscription_id, e.attempts, e.replay, e.redriven, e.message_id,
+                    e.first_tried_at
                 from ended e where e.delay is not null
             )
             select count(outrider.bury(e.subscription_id, e.message_id, e.attempts, e.first_tried_at, e.reason, e.error))
@@ -199,13 +202,15 @@ package struct Exchange {
         // The id that one round reads was drawn before the next round's snapshot: `Floor` pairs them so.
         add(
             """
-            select pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, q.last_value
-            from pg_current_snapshot() s, outrider.delivery_id q
+            select pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id_if_assigned()::text::bigint,
+                q.last_value - case when q.is_called then 0 else 1 end
+            from outrider.delivery_id q
             """
         ) { rows, outcome in
             outcome.horizon = Horizon(
                 oldestRunning: UInt64(try rows[0].decode(0, as: Int64.self)),
-                next: UInt64(try rows[0].decode(1, as: Int64.self)), newestID: try rows[0].decode(2, as: Int64.self))
+                next: try rows[0].decode(1, as: Int64?.self).map { UInt64($0) },
+                newestID: try rows[0].decode(2, as: Int64.self))
         }
     }
 
@@ -221,21 +226,23 @@ package struct Exchange {
     }
 
     /// The rows are found and locked in an array first, which the planner evaluates once. Only a worker that is still
-    /// registered claims: one that was given up for dead finds nothing.
-    private static func claimable(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
+    /// registered claims: one that was given up for dead finds nothing. The share of its row keeps others from giving it
+    /// up while a claim is under way, which they would not see.
+    private static func claimable(_ requests: [ClaimRequest]) -> SQL {
         """
         array(
             select q.ctid
             from unnest(\(requests.map(\.subscription)), \(requests.map { Int64($0.count) }), \(requests.map(\.floor)))
                 w (subscription, count, floor)
-            join outrider.subscription s on s.id = w.subscription and s.paused_at is null
+            join outrider.subscription s
+                on s.id = w.subscription and s.paused_at is null and not s.opening and s.removed_at is null
             cross join lateral (
                 select d.ctid from outrider.delivery d
                 where d.subscription_id = w.subscription and d.id > w.floor and d.owner is null
                 order by d.id limit w.count
                 for update skip locked
             ) q
-            where exists (select from outrider.worker me where me.token = \(token))
+            where exists (select from me)
         )
         """
     }
@@ -243,7 +250,7 @@ package struct Exchange {
     private static let columns = """
         c.id, c.subscription_id, c.message_id, c.attempts, c.replay,
             (extract(epoch from clock_timestamp() - c.first_tried_at) * 1000000)::bigint,
-            m.topic, m.key, m.payload::text, m.headers::text, m.published_at, m.expires_at <= clock_timestamp()
+            m.topic, m.key, m.payload::text, m.headers::text, m.published_at, m.expires_at <= clock_timestamp() and not c.redriven
         from c
         left join outrider.outbox m on m.id = c.message_id
         order by c.id
@@ -251,10 +258,12 @@ package struct Exchange {
 
     private static func claimStatement(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
         """
-        with c as (
+        with me as (
+            select from outrider.worker w where w.token = \(token) for key share
+        ), c as (
             update outrider.delivery set owner = \(token)
-            where ctid = any (\(claimable(requests, token)))
-            returning id, subscription_id, message_id, attempts, replay, first_tried_at
+            where ctid = any (\(claimable(requests)))
+            returning id, subscription_id, message_id, attempts, replay, redriven, first_tried_at
         )
         select \(unsafeSQL: columns)
         """
@@ -263,10 +272,12 @@ package struct Exchange {
     /// At most once: the row is gone before the message is sent.
     private static func removalStatement(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
         """
-        with c as (
+        with me as (
+            select from outrider.worker w where w.token = \(token) for key share
+        ), c as (
             delete from outrider.delivery
-            where ctid = any (\(claimable(requests, token)))
-            returning id, subscription_id, message_id, attempts, replay, first_tried_at
+            where ctid = any (\(claimable(requests)))
+            returning id, subscription_id, message_id, attempts, replay, redriven, first_tried_at
         )
         select \(unsafeSQL: columns)
         """
@@ -286,11 +297,16 @@ private struct TryBatch {
         unnest(
             \(tries.map(\.delivery.subscription)), \(tries.map(\.delivery.id)), \(tries.map(\.delivery.messageID)),
             \(tries.map { Int32($0.attempt) }), \(tries.map(\.outcome)), \(tries.map { $0.status.map(Int32.init) }),
-            \(tries.map(\.duration)), \(tries.map(\.error)), \(tries.map(\.isRecorded)), \(tries.map(\.delay)),
+            \(tries.map(\.duration)), \(tries.map { $0.error.map(storable) }), \(tries.map(\.isRecorded)), \(tries.map(\.delay)),
             \(tries.map(\.attemptsAfter)), \(tries.map(\.reason))
         ) t (subscription, id, message, attempt, outcome, status, took, error, recorded, delay, attempts, reason)
         """
     }
+}
+
+/// A handler's words as PostgreSQL can keep them: without U+0000, and not endless.
+private func storable(_ text: String) -> String {
+    String(text.prefix(4000)).replacing("\0", with: "\u{FFFD}")
 }
 
 extension FinishedTry {

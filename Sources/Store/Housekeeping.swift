@@ -4,6 +4,8 @@ package import Primitives
 /// The statements of the beat and of the one worker that keeps house.
 package struct Housekeeping {
     package struct Beat: Sendable {
+        /// The database's clock.
+        package let at: Timestamp
         package let isAlive: Bool
         package let leads: Bool
         package let peers: Int
@@ -49,13 +51,14 @@ package struct Housekeeping {
         let rows = try connection.query(
             """
             select alive, leads, peers, rescued, ready, stranded, (extract(epoch from due_in) * 1000000)::bigint,
-                operations, epoch
+                operations, epoch, clock_timestamp()
             from outrider.beat(\(vitals.token), \(vitals.connectedFor), \(Int32(vitals.inFlight)), \(vitals.isDraining),
                 \(vitals.leads), \(vitals.sweeps), \(vitals.floors.map(\.subscription)), \(vitals.floors.map(\.floor)))
             """)
         let row = rows[0]
         return Beat(
-            isAlive: try row.decode(0, as: Bool.self), leads: try row.decode(1, as: Bool.self),
+            at: try row.decode(9, as: Timestamp.self), isAlive: try row.decode(0, as: Bool.self),
+            leads: try row.decode(1, as: Bool.self),
             peers: Int(try row.decode(2, as: Int32.self)), rescued: Int(try row.decode(3, as: Int32.self)),
             ready: try row.decode(4, as: [Int32].self), stranded: try row.decode(5, as: [Int32]?.self) ?? [],
             dueIn: try row.decode(6, as: Int64?.self).map { .microseconds($0) },
@@ -71,20 +74,39 @@ package struct Housekeeping {
         Int(try connection.query("select outrider.make_partitions()")[0].decode(0, as: Int32.self))
     }
 
+    /// See the function `outrider.close_partitions`; a transaction of its own, so that what it found is kept.
+    package func closePartitions() throws {
+        try connection.query("select outrider.close_partitions()")
+    }
+
     /// The partition that was dropped, nil when none has outlived its retention.
     package func dropExpiredPartition() throws -> String? {
         try connection.query("select outrider.drop_expired_partition()")[0].decode(0, as: String?.self)
+    }
+
+    /// How many deliveries of removed subscriptions became dead letters.
+    package func buryRemoved(most: Int) throws -> Int {
+        Int(try connection.query("select outrider.bury_removed(\(Int32(most)))")[0].decode(0, as: Int32.self))
     }
 
     package func prune(most: Int) throws -> Int {
         Int(try connection.query("select outrider.prune(\(Int32(most)))")[0].decode(0, as: Int32.self))
     }
 
-    /// One bounded step of the oldest open operation; false when there is none left.
-    package func stepOperation(most: Int) throws -> Bool {
-        let rows = try connection.query(
-            "select outrider.operation_step(o.id, \(Int32(most))) from outrider.operation o where o.finished_at is null order by o.created_at limit 1"
-        )
-        return !rows.isEmpty
+    // MARK: - Operations
+
+    package func openOperations() throws -> [UUID] {
+        try connection.query("select o.id from outrider.operation o where o.finished_at is null order by o.created_at")
+            .map { try $0.decode(0, as: UUID.self) }
+    }
+
+    /// One bounded step; whether the next can follow at once.
+    package func stepOperation(_ operation: UUID, most: Int) throws -> Bool {
+        try connection.query("select outrider.operation_step(\(operation), \(Int32(most)))")[0].decode(0, as: Bool.self)
+    }
+
+    /// Ends an operation that cannot be carried out.
+    package func fail(_ operation: UUID, _ error: String) throws {
+        try connection.query("select outrider.operation_failed(\(operation), \(error))")
     }
 }

@@ -34,8 +34,9 @@ package struct WorkerRegistry {
                 where d.subscription_id = t.subscription and d.id = t.id and d.owner = \(token)
                 returning d.*
             ), again as (
-                insert into outrider.delivery (subscription_id, attempts, rescues, replay, message_id, first_tried_at)
-                select r.subscription_id, r.attempts, r.rescues, r.replay, r.message_id, r.first_tried_at
+                insert into outrider.delivery
+                    (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
+                select r.subscription_id, r.attempts, r.rescues, r.replay, r.redriven, r.message_id, r.first_tried_at
                 from released r order by r.id
             )
             select outrider.wake(array(select distinct r.subscription_id from released r))

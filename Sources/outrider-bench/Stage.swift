@@ -74,6 +74,8 @@ final class Stage: Sendable {
         session = Session(postgres.url(database: "bench"))
         _ = try await session.run { try Migrator().up(on: $0) }
         declare(subscriptions: 1)
+        // Applies them: what is published before there is a subscription waits for nobody.
+        end(try await readyWorker())
     }
 
     func stop() async {
@@ -139,13 +141,14 @@ final class Stage: Sendable {
         }
     }
 
-    func waitForCount(_ count: Int, limit: Duration = .seconds(600)) async throws {
-        let end = ContinuousClock.now + limit
+    /// Waits for so many arrivals, and gives up when nothing arrived for a while.
+    func waitForCount(_ count: Int, patience: Duration = .seconds(30)) async throws {
+        var (seen, seenAt) = (0, ContinuousClock.now)
         while handler.count.load(ordering: .relaxed) < count {
-            guard ContinuousClock.now < end else {
-                throw BenchError(
-                    description:
-                        "only \(handler.count.load(ordering: .relaxed)) of \(count) messages arrived; see \(folder)")
+            let now = handler.count.load(ordering: .relaxed)
+            if now > seen { (seen, seenAt) = (now, .now) }
+            guard ContinuousClock.now - seenAt < patience else {
+                throw BenchError(description: "only \(now) of \(count) messages arrived; see \(folder)")
             }
             try await Task.sleep(for: .milliseconds(2))
         }

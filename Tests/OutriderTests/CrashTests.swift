@@ -82,7 +82,7 @@ struct CrashTests {
             try await scene.waitUntilDelivered()
             // The frozen one's requests fail when their handler goes away: a report of deliveries that are not its any more.
             first.thaw()
-            try await first.waitForLog("another worker took over")
+            try await first.waitForLog("database.lost")
             try await scene.publish(5)
             try await scene.handler.wait(for: 25)
             try await scene.waitUntilDelivered()

@@ -46,8 +46,9 @@ struct QueueTests {
             let other = try await Life.begin("other", on: database)
             #expect(try await other.beat(connectedFor: .seconds(5)).rescued == 0)
             #expect(try await other.beat(connectedFor: .seconds(31)).rescued == 3)
+            // Its session has been ended. In a new one it claims nothing more, and what it reports comes too late.
+            await #expect(throws: PostgresError.self) { try await frozen.beat() }
             #expect(try await !frozen.beat().isAlive)
-            // It claims nothing more, and what it reports comes too late.
             #expect(try await frozen.claim(3).isEmpty)
             let late = try await frozen.acknowledge(claimed)
             #expect(late == 3)

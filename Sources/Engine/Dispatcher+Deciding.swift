@@ -1,0 +1,128 @@
+import Delivery
+import HTTPClient
+import Primitives
+import Store
+import Telemetry
+
+/// What becomes of a delivery after its request ended.
+extension Dispatcher {
+    /// - Parameter now: by the database's clock.
+    func finished(
+        _ exchange: HTTPExchange, _ delivery: ClaimedDelivery, _ route: Route, _ now: Timestamp
+    ) -> FinishedTry {
+        if case .failure(let failure) = exchange.result, failure.isNotTheHandlers {
+            return notSent(delivery, failure)
+        }
+        let attempt = delivery.attempts + 1
+        var result = FinishedTry(
+            delivery: delivery, attempt: attempt, outcome: "succeeded", status: exchange.status,
+            duration: exchange.duration, ending: .done, isRecorded: route.recordsAll)
+        let outcome = TryOutcome(exchange.result, policy: route.machine.policy, now: now)
+        if outcome == .succeeded {
+            if attempt == 1, let message = delivery.message {
+                metrics.deliveryLag(route.subscription).observe(now - message.publishedAt)
+            }
+            return result
+        }
+        result.isRecorded = true
+        if case .refused = outcome { result.outcome = "refused" } else { result.outcome = "failed" }
+        switch decision(on: outcome, of: delivery, took: exchange.duration, route) {
+        case .succeed: break
+        case .retry(let delay, let countsAttempt, let error):
+            result.error = error?.message
+            if !countsAttempt { result.outcome = "ongoing" }
+            result.ending = .again(after: delay, attempts: countsAttempt ? attempt : delivery.attempts)
+        case .deadLetter(let reason, let error):
+            result.error = error.message
+            result.ending = .dead(reason: reason.rawValue)
+        case .drop(let error):
+            result.error = error.message
+        }
+        if delivery.owner == nil {
+            // At most once: whatever it came to, there is no second try.
+            result.ending = .done
+        }
+        report(result, route)
+        return result
+    }
+
+    private func decision(
+        on outcome: TryOutcome, of delivery: ClaimedDelivery, took: Duration, _ route: Route
+    ) -> DeliveryMachine.Decision {
+        switch outcome {
+        case .refused(let error) where error.type == DeliveryMachine.Reason.outputTooLarge.rawValue:
+            route.machine.giveUp(.outputTooLarge, error)
+        default:
+            route.machine.decide(
+                outcome, attempt: delivery.attempts + 1, elapsed: (delivery.elapsed ?? .zero) + took,
+                random: Double.random(in: 0..<1))
+        }
+    }
+
+    /// It goes back as it came. At most once there is no way back.
+    private func notSent(_ delivery: ClaimedDelivery, _ failure: TransportFailure) -> FinishedTry {
+        guard delivery.owner != nil else {
+            return .notSent(delivery, "dropped", .done, error: failure.message, isRecorded: true)
+        }
+        var delay = Duration.zero
+        if case .noResources = failure.kind {
+            delay = .seconds(1)
+            log.error("http.no_resources", ["error": failure.message], limitPerSecond: 1)
+        }
+        return .notSent(delivery, "cancelled", .again(after: delay, attempts: delivery.attempts))
+    }
+
+    private func report(_ result: FinishedTry, _ route: Route) {
+        switch result.ending {
+        case .dead(let reason):
+            log.error(
+                "delivery.dead",
+                [
+                    "subscription": route.subscription, "message": "\(result.delivery.messageID)",
+                    "attempt": result.attempt, "reason": reason, "error": result.error,
+                ], limitPerSecond: 20)
+        case .again(let delay, _) where result.outcome != "ongoing":
+            log.warning(
+                "delivery.failed",
+                [
+                    "subscription": route.subscription, "message": "\(result.delivery.messageID)",
+                    "attempt": result.attempt, "error": result.error, "retry_in": delay,
+                ], limitPerSecond: 20)
+        case .again: break
+        case .done:
+            log.warning(
+                "delivery.dropped",
+                [
+                    "subscription": route.subscription, "message": "\(result.delivery.messageID)",
+                    "error": result.error,
+                ], limitPerSecond: 20)
+        }
+    }
+}
+
+extension FinishedTry {
+    /// The end of a delivery that no handler saw.
+    static func notSent(
+        _ delivery: ClaimedDelivery, _ outcome: String, _ ending: Ending, error: String? = nil, isRecorded: Bool = false
+    ) -> FinishedTry {
+        FinishedTry(
+            delivery: delivery, attempt: delivery.attempts + 1, outcome: outcome, error: error, ending: ending,
+            isRecorded: isRecorded)
+    }
+}
+
+extension TransportFailure {
+    /// Nothing was sent, and the handler has no part in it.
+    fileprivate var isNotTheHandlers: Bool {
+        switch kind {
+        case .cancelled(sent: false), .noResources: true
+        case .cancelled(sent: true), .notStarted, .unknown, .tooLarge: false
+        }
+    }
+}
+
+extension HTTPExchange {
+    fileprivate var status: Int? {
+        if case .success(let response) = result { response.status } else { nil }
+    }
+}
