@@ -94,6 +94,14 @@ struct WorkerSettings {
         }
         configuration.concurrency = try arguments.integer(
             "concurrency", default: configuration.concurrency, in: 1...100_000)
+        // All but those of the database, the log, the sidecar's HTTP and the processes for expressions.
+        let connections = FileDescriptors.raiseLimit() - 100
+        guard connections >= 16 else {
+            throw CommandFailure(
+                "the process may open \(connections + 100) files; expected at least 116: raise ulimit -n")
+        }
+        configuration.concurrency = min(configuration.concurrency, connections)
+        configuration.connections = min(configuration.concurrency * 2, connections)
         configuration.source = arguments["source"] ?? configuration.source
         for name in (arguments["expose-env"] ?? "").split(separator: ",").map({ $0.filter { $0 != " " } }) {
             // One that is not set is left out: an expression that needs it says so.

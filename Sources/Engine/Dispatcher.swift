@@ -45,17 +45,19 @@ final class Dispatcher: Sendable {
     let log: Log
     let metrics: WorkerMetrics
 
-    /// - Parameter limit: requests in flight over all lanes.
+    /// - Parameters:
+    ///   - limit: requests in flight over all lanes.
+    ///   - connections: see `HTTPClient`.
     init(
-        limit: Int, wakeup: Wakeup, log: Log, metrics: WorkerMetrics, makeEvaluator: @escaping @Sendable () -> Evaluator
+        limit: Int, connections: Int, wakeup: Wakeup, log: Log, metrics: WorkerMetrics,
+        makeEvaluator: @escaping @Sendable () -> Evaluator
     ) {
         self.limit = limit
         self.wakeup = wakeup
         self.makeEvaluator = makeEvaluator
         self.log = log
         self.metrics = metrics
-        // Connections in use and kept alive; see HTTPClient.
-        let client = HTTPClient(connections: limit * 2) { [weak self] exchanges in self?.completed(exchanges) }
+        let client = HTTPClient(connections: connections) { [weak self] exchanges in self?.completed(exchanges) }
         self.client.withLock { $0 = client }
         metrics.registry.gauge(
             "outrider_in_flight", help: "Requests that handlers are working on now.", labels: ["subscription"]

@@ -20,7 +20,8 @@ package final class Worker: Sendable {
         let health = WorkerHealth()
         let wakeup = Wakeup()
         let dispatcher = Dispatcher(
-            limit: configuration.concurrency, wakeup: wakeup, log: log, metrics: metrics,
+            limit: configuration.concurrency, connections: configuration.connections, wakeup: wakeup, log: log,
+            metrics: metrics,
             makeEvaluator: { Evaluator(executable: configuration.executable, environment: configuration.exposed) })
         let loop = DeliveryLoop(
             configuration: configuration, dispatcher: dispatcher, health: health, log: log, metrics: metrics,

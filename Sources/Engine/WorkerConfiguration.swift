@@ -13,6 +13,8 @@ package struct WorkerConfiguration: Sendable {
     package var servesAll: Bool
     /// Requests in flight over all subscriptions. Default 1024.
     package var concurrency = 1024
+    /// Connections to handlers, in use and kept alive. Default twice the concurrency.
+    package var connections = 2048
     /// How long a worker that is not seen keeps what it claimed. Default 15 s.
     package var lease: Duration = .seconds(15)
     /// How long a drain waits for what is in flight. Default 30 s.

@@ -7,9 +7,7 @@ import Synchronization
 package enum TestCluster {
     package static let shared: EmbeddedPostgres = {
         do {
-            let directory = Files.makeTemporaryDirectory("outrider-test")
-            return try EmbeddedPostgres(
-                directory: directory,
+            return try EmbeddedPostgres.temporary(
                 settings: [
                     ("fsync", "off"), ("max_connections", "300"), ("shared_buffers", "128MB"),
                     ("max_locks_per_transaction", "256"),

@@ -1,4 +1,5 @@
 import EmbeddedPostgres
+import Glibc
 import Postgres
 import Primitives
 
@@ -47,7 +48,8 @@ enum PublishScenario {
     }
 
     private static func rate(_ stage: Stage, _ script: String, _ writers: Int, _ seconds: Int) async throws -> Double {
-        let output = Files.makeTemporaryDirectory("outrider-bench") + "/pgbench"
+        let output = "\(stage.folder)/pgbench.out"
+        unlink(output)
         let pgbench = try ChildProcess(
             [
                 "\(try EmbeddedPostgres.findBinaries())/pgbench", "-n", "-M", "prepared", "-c", String(writers), "-j",

@@ -126,6 +126,15 @@ final class Stage: Sendable {
         }
     }
 
+    /// A setting of the server; nil is its default.
+    func set(_ name: String, _ value: String?) async throws {
+        try await session.run { connection in
+            try connection.execute(
+                script: value.map { "alter system set \(name) = \($0)" } ?? "alter system reset \(name)")
+            try connection.execute(script: "select pg_reload_conf()")
+        }
+    }
+
     func setPaused(_ isPaused: Bool) async throws {
         try await session.run {
             _ = try $0.query("select outrider.\(unsafeSQL: isPaused ? "pause" : "resume")('bench-1')")

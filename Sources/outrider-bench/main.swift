@@ -66,7 +66,7 @@ do {
                 try await ThroughputScenarios.backlog(
                     stage, pairs: isQuick ? 1 : min(pairs, 3), messages: isQuick ? 200_000 : 1_000_000)
             case "P10": try await PublishScenario.run(stage, pairs: pairs, seconds: isQuick ? 2 : 4)
-            case "P11": try await ThroughputScenarios.idle(stage)
+            case "P11": try await ThroughputScenarios.idle(stage, seconds: isQuick ? 10 : 60)
             case "P12": try await LatencyScenarios.takeOver(stage, rounds: isQuick ? 5 : 30)
             default: try await LatencyScenarios.start(stage, rounds: isQuick ? 3 : 20)
             }

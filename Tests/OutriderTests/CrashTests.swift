@@ -93,8 +93,7 @@ struct CrashTests {
     }
 
     @Test func postgresKilledUnderLoadLosesNothing() async throws {
-        let postgres = try EmbeddedPostgres(
-            directory: Files.makeTemporaryDirectory("outrider-crash"), settings: [("max_connections", "50")])
+        let postgres = try EmbeddedPostgres.temporary(settings: [("max_connections", "50")])
         let handler = try HandlerServer()
         let folder = TemporaryFolder()
         folder.write(Scene.mail(), to: "mail.yaml")
@@ -136,7 +135,7 @@ struct CrashTests {
     }
 
     @Test func aWorkerWaitsForADatabaseThatIsNotThereYet() async throws {
-        let postgres = try EmbeddedPostgres(directory: Files.makeTemporaryDirectory("outrider-late"))
+        let postgres = try EmbeddedPostgres.temporary()
         let url = postgres.url()
         postgres.stop()
         let worker = try RunningOutrider(

@@ -26,7 +26,7 @@ struct SidecarTests {
 
     @Test func whileTheDatabaseIsAwayItIsHealthyButNotReady() async throws {
         let folder = TemporaryFolder()
-        let postgres = try EmbeddedPostgres(directory: Files.makeTemporaryDirectory("outrider-away"))
+        let postgres = try EmbeddedPostgres.temporary()
         defer { postgres.stop() }
         let environment = listening.merging([
             "OUTRIDER_DATABASE_URL": postgres.url(), "OUTRIDER_WORKFLOWS": folder.path,

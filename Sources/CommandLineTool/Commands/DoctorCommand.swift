@@ -28,8 +28,8 @@ extension Command {
             for finding in findings {
                 let verdict = finding.verdict.rawValue
                 let gap = String(repeating: " ", count: max(1, 15 - finding.subject.count))
-                print("\(verdict)\(verdict.count < 4 ? "  " : " ") \(finding.subject)\(gap)\(finding.found)")
-                if let remedy = finding.remedy { print("                      -> \(remedy)") }
+                print("\(verdict)\(verdict.count < 4 ? "  " : "") \(finding.subject)\(gap)\(finding.found)")
+                if let remedy = finding.remedy { print("                    -> \(remedy)") }
             }
             let failed = findings.count { $0.verdict == .fail }
             let warned = findings.count { $0.verdict == .warn }

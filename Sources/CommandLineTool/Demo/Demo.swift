@@ -170,7 +170,7 @@ struct Demo {
     /// With psql, as anybody would ask.
     private func psql(_ query: String) throws {
         print("  $ psql -c \"\(query.split(separator: "\n").map { $0.trimmed }.joined(separator: " "))\"")
-        let output = Files.makeTemporaryDirectory("outrider-demo") + "/psql"
+        let output = "\(environment.postgres.directory)/psql.out"
         let binaries = try EmbeddedPostgres.findBinaries()
         let child = try ChildProcess(
             ["\(binaries)/psql", "-X", "-P", "footer=off", environment.url, "-c", query], output: output)
