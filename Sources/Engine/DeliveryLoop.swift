@@ -142,7 +142,7 @@ final class DeliveryLoop: Sendable {
         try apply(connection)
         try WorkerRegistry(connection).register(
             token: token, name: configuration.name, version: outriderVersion, lease: configuration.lease)
-        dispatcher.extendLease(to: .now + configuration.lease * 3 / 4)
+        dispatcher.extendLease(of: token, to: .now + configuration.lease * 3 / 4)
         control.withLock {
             $0.session = Session(token: token, name: configuration.name)
             $0.mustBeginAnew = false
@@ -201,8 +201,8 @@ final class DeliveryLoop: Sendable {
                 outcome = try work.exchange.run(on: connection, token: token, worker: configuration.name)
             } catch let error as PostgresError where error.isAboutData {
                 try recordSingly(work.exchange.finished, connection, token)
-                dispatcher.lookAgain()
-                continue
+                // Which locks the exchange took or gave back is not known now: a new session has none.
+                throw error
             } catch {
                 dispatcher.putBack(work.exchange.finished)
                 throw error

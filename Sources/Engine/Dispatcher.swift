@@ -12,12 +12,12 @@ import WorkflowFiles
 /// thread and from filter tasks, each for a short moment.
 final class Dispatcher: Sendable {
     /// A request that a handler is working on.
-    private struct Sent: Sendable {
+    struct Sent: Sendable {
         let delivery: ClaimedDelivery
         let lane: Int32
     }
 
-    private struct State: Sendable {
+    struct State: Sendable {
         var lanes: [Int32: Lane] = [:]
         var sent: [UInt64: Sent] = [:]
         var nextRequest: UInt64 = 1
@@ -37,11 +37,12 @@ final class Dispatcher: Sendable {
         var evaluators: [Int32: Evaluator] = [:]
     }
 
-    private let state = Mutex(State())
+    /// Also of the extensions in files of their own: deciding, filters.
+    let state = Mutex(State())
     private let client = Mutex<HTTPClient?>(nil)
     private let limit: Int
-    private let wakeup: Wakeup
-    private let makeEvaluator: @Sendable () -> Evaluator
+    let wakeup: Wakeup
+    let makeEvaluator: @Sendable () -> Evaluator
     let log: Log
     let metrics: WorkerMetrics
 
@@ -91,7 +92,7 @@ final class Dispatcher: Sendable {
     }
 
     /// Of a delivery that cannot be sent here: another worker may send it, or, at most once, nobody.
-    private func giveBack(_ delivery: ClaimedDelivery, _ state: inout State) {
+    func giveBack(_ delivery: ClaimedDelivery, _ state: inout State) {
         if delivery.owner == nil {
             state.finished.append(
                 .notSent(delivery, "dropped", .done, error: "the worker stopped before it was sent", isRecorded: true))
@@ -122,14 +123,15 @@ final class Dispatcher: Sendable {
         }
     }
 
-    func extendLease(to end: ContinuousClock.Instant) {
+    /// - Parameter token: of the session whose lease it is; that of one that was lost meanwhile extends nothing.
+    func extendLease(of token: UUID, to end: ContinuousClock.Instant) {
         let now = ContinuousClock.now
         let requests = state.withLock { state in
-            defer { state.leaseEnds = end }
-            guard state.leaseEnds <= now, end > now else { return [HTTPRequest]() }
-            // Sends were fenced, and nothing but this would go on with what is buffered.
+            guard state.token == token else { return [HTTPRequest]() }
+            let wasFenced = state.leaseEnds <= now
             state.leaseEnds = end
-            return pumpAll(&state, now)
+            // Nothing but this would go on with what is buffered.
+            return wasFenced ? pumpAll(&state, now) : []
         }
         submit(requests)
     }
@@ -222,13 +224,6 @@ final class Dispatcher: Sendable {
         }
     }
 
-    /// After an exchange that failed, whose claims were not made.
-    func lookAgain() {
-        state.withLock { state in
-            for id in state.lanes.keys { state.lanes[id]?.woken() }
-        }
-    }
-
     /// Puts results back that could not be recorded: the database is away.
     func putBack(_ finished: [FinishedTry]) {
         state.withLock { $0.finished.insert(contentsOf: finished, at: 0) }
@@ -279,59 +274,10 @@ final class Dispatcher: Sendable {
         return crowded
     }
 
-    // MARK: - Filters
-
-    private func filter(_ deliveries: [ClaimedDelivery], by filter: Expression, lane: Int32) {
-        let evaluator = state.withLock { state in
-            let evaluator = state.evaluators[lane] ?? makeEvaluator()
-            state.evaluators[lane] = evaluator
-            return evaluator
-        }
-        Task {
-            let inputs = deliveries.map { (filter, $0.filterInput) }
-            let verdicts = await evaluator.evaluate(inputs)
-            var passed: [ClaimedDelivery] = []
-            var finished: [FinishedTry] = []
-            for (delivery, verdict) in zip(deliveries, verdicts) {
-                switch verdict {
-                case .success(let value) where value.isNull || value == .bool(false):
-                    finished.append(.notSent(delivery, "filtered", .done))
-                case .success: passed.append(delivery)
-                case .failure(.unavailable(let reason)):
-                    // Not the message's fault: another moment, or another worker.
-                    log.error("filter.unavailable", ["reason": reason], limitPerSecond: 1)
-                    finished.append(
-                        .notSent(delivery, "cancelled", .again(after: .seconds(1), attempts: delivery.attempts)))
-                case .failure(let error):
-                    finished.append(
-                        .notSent(
-                            delivery, "failed", .dead(reason: DeliveryMachine.Reason.expression.rawValue),
-                            error: "filter: \(error)", isRecorded: true))
-                }
-            }
-            let requests = state.withLock { state in
-                state.lanes[lane]?.leftFilter(deliveries.count)
-                finish(finished, lane, &state)
-                var requests: [HTTPRequest] = []
-                // Under a session that was lost meanwhile, they are not this worker's any more.
-                let own = passed.filter { $0.owner == nil || $0.owner == state.token }
-                guard let route = state.lanes[lane]?.route, !state.isDraining || route.guarantee == .atMostOnce else {
-                    for delivery in own { giveBack(delivery, &state) }
-                    return requests
-                }
-                for delivery in own { state.lanes[lane]!.enqueued(delivery) }
-                pump(lane, &state, .now, into: &requests)
-                return requests
-            }
-            submit(requests)
-            wakeup.signal()
-        }
-    }
-
     // MARK: - Sending
 
     /// Fills the lane's room from its buffer.
-    private func pump(
+    func pump(
         _ id: Int32, _ state: inout State, _ now: ContinuousClock.Instant, into requests: inout [HTTPRequest]
     ) {
         // A lease that ran out on this side has run out for everybody: what is buffered may be in flight elsewhere.
@@ -370,7 +316,7 @@ final class Dispatcher: Sendable {
         return requests
     }
 
-    private func submit(_ requests: [HTTPRequest]) {
+    func submit(_ requests: [HTTPRequest]) {
         guard !requests.isEmpty else { return }
         client.withLock { $0 }?.submit(requests)
     }
@@ -404,7 +350,7 @@ final class Dispatcher: Sendable {
         finish([result], lane, &state)
     }
 
-    private func finish(_ results: [FinishedTry], _ lane: Int32, _ state: inout State) {
+    func finish(_ results: [FinishedTry], _ lane: Int32, _ state: inout State) {
         state.finished += results
         guard let name = state.lanes[lane]?.route.subscription else { return }
         for result in results {
@@ -441,21 +387,5 @@ final class Dispatcher: Sendable {
         state.withLock { state in
             for evaluator in state.evaluators.values { evaluator.close() }
         }
-    }
-}
-
-extension ClaimedDelivery {
-    /// What a filter sees: `.payload .topic .key .headers`.
-    fileprivate var filterInput: [UInt8] {
-        var input = Array(#"{"payload":"#.utf8)
-        input += message?.payload ?? Array("null".utf8)
-        input += #","topic":"#.utf8
-        JSON(message?.topic).write(into: &input)
-        input += #","key":"#.utf8
-        JSON(message?.key).write(into: &input)
-        input += #","headers":"#.utf8
-        input += message?.headers ?? Array("{}".utf8)
-        input.append(UInt8(ascii: "}"))
-        return input
     }
 }

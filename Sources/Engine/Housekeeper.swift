@@ -101,7 +101,7 @@ final class Housekeeper: Sendable {
                 continue
             }
             beaten()
-            heard(beat, began: began)
+            heard(beat, of: session, began: began)
             if let epoch, epoch != beat.epoch { loop.reload() }
             epoch = beat.epoch
             if beat.leads != leads {
@@ -113,9 +113,11 @@ final class Housekeeper: Sendable {
         }
     }
 
-    private func heard(_ beat: Housekeeping.Beat, began: ContinuousClock.Instant) {
+    private func heard(
+        _ beat: Housekeeping.Beat, of session: DeliveryLoop.Session, began: ContinuousClock.Instant
+    ) {
         dispatcher.setClock(beat.at)
-        dispatcher.extendLease(to: began + configuration.lease * 3 / 4)
+        dispatcher.extendLease(of: session.token, to: began + configuration.lease * 3 / 4)
         loop.sawPeers(beat.peers)
         if beat.rescued > 0 {
             metrics.rescued().increment(by: beat.rescued)
