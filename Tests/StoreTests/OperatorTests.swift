@@ -310,14 +310,3 @@ struct OperatorTests {
         }
     }
 }
-
-extension TestDatabase {
-    /// One step; true while there is more.
-    fileprivate func step(_ operation: UUID, most: Int32 = 500) async throws -> Bool {
-        try await value("select outrider.operation_step(\(operation), \(most))")
-    }
-
-    fileprivate func status(of operation: UUID) async throws -> String {
-        try await value("select status || ' ' || done from outrider.operations where id = \(operation)")
-    }
-}

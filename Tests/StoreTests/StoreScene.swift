@@ -7,10 +7,7 @@ import WorkflowFiles
 extension TestDatabase {
     /// Applies a subscription, as `outrider apply` does with a file.
     func subscribe(_ name: String, to topics: String..., from: JSON = "now") async throws {
-        try await apply([
-            "subscription": JSON(name), "topics": .array(topics.map { JSON($0) }), "from": from,
-            "deliver": ["http": "POST http://127.0.0.1:9/\(name)"],
-        ])
+        try await apply(Definition.content(of: name, to: topics, from: from))
     }
 
     func apply(_ content: JSON..., by: String = "test", prunes: Bool = false) async throws {
@@ -68,6 +65,16 @@ extension TestDatabase {
                 "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
                 == count
         }
+    }
+}
+
+extension Definition {
+    /// Of a subscription, as a file has it.
+    static func content(of name: String, to topics: [String], from: JSON = "now") -> JSON {
+        [
+            "subscription": JSON(name), "topics": .array(topics.map { JSON($0) }), "from": from,
+            "deliver": ["http": "POST http://127.0.0.1:9/\(name)"],
+        ]
     }
 }
 
