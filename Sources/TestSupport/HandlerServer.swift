@@ -11,6 +11,7 @@ package final class HandlerServer: Sendable {
     }
 
     private let journal: Journal
+    private let held: Held
     private let server: HTTPServer
 
     private final class Journal: Sendable {
@@ -34,23 +35,37 @@ package final class HandlerServer: Sendable {
     }
 
     package init(_ behaviour: Behaviour = .answersOK) throws {
-        let journal = Journal()
-        let held = Mutex<[Responder]>([])
-        let keeper = Held(held)
+        let (journal, held) = (Journal(), Held())
         self.journal = journal
+        self.held = held
         server = try HTTPServer(address: "127.0.0.1:0") { request, responder in
             let received = Received(request: request, at: .now)
             let response = behaviour.answer(received)
             journal.received.withLock { $0.append(received) }
-            if let response { responder.respond(response) } else { keeper.hold(responder) }
+            if let response { responder.respond(response) } else { held.hold(responder) }
         }
     }
 
-    /// Requests that are left hanging stay open until the server stops.
+    /// Requests that are left hanging stay open until they are answered after all, or the server stops.
     private final class Held: Sendable {
-        private let responders: Mutex<[Responder]>
-        init(_ responders: consuming Mutex<[Responder]>) { self.responders = responders }
-        func hold(_ responder: Responder) { responders.withLock { $0.append(responder) } }
+        private let state = Mutex((responders: [Responder](), answer: ServerResponse?.none))
+
+        func hold(_ responder: Responder) {
+            let answer = state.withLock { state in
+                if state.answer == nil { state.responders.append(responder) }
+                return state.answer
+            }
+            if let answer { responder.respond(answer) }
+        }
+
+        func release(_ answer: ServerResponse) {
+            let responders = state.withLock { state in
+                state.answer = answer
+                defer { state.responders = [] }
+                return state.responders
+            }
+            for responder in responders { responder.respond(answer) }
+        }
     }
 
     deinit { server.stop() }
@@ -61,6 +76,8 @@ package final class HandlerServer: Sendable {
     package func count(_ path: String? = nil) -> Int { path.map { received(at: $0).count } ?? received.count }
     package func forget() { journal.received.withLock { $0 = [] } }
     package func stop() { server.stop() }
+    /// Answers what was left unanswered, and at once what would be from now on.
+    package func answerHeld(_ response: ServerResponse = .text("ok")) { held.release(response) }
 
     package func wait(for count: Int, at path: String? = nil, within limit: Duration = .seconds(20)) async throws {
         try await eventually("the handler has \(count) requests (has \(self.count(path)))", within: limit) {

@@ -26,9 +26,12 @@ package final class RunningOutrider: Sendable {
     private let process: ChildProcess
     private let folder: String
 
-    /// - Parameter environment: added to this process's; `OUTRIDER_LISTEN` is off unless it says otherwise.
+    /// - Parameters:
+    ///   - environment: added to this process's; `OUTRIDER_LISTEN` is off unless it says otherwise.
+    ///   - openFiles: how many descriptors it may have, which it cannot raise.
     package init(
-        _ arguments: [String], environment: [String: String] = [:], input: String? = nil, directory: String? = nil
+        _ arguments: [String], environment: [String: String] = [:], input: String? = nil, directory: String? = nil,
+        openFiles: Int? = nil
     ) throws {
         folder = Files.makeTemporaryDirectory("outrider-run")
         let defaults = ["OUTRIDER_LISTEN": "off", "NO_COLOR": "1"]
@@ -37,8 +40,10 @@ package final class RunningOutrider: Sendable {
             inputFile = "\(folder)/in"
             Files.write(input, to: "\(folder)/in")
         }
+        let limit = openFiles.map { ["sh", "-c", "ulimit -n \($0); exec \"$0\" \"$@\""] } ?? []
         process = try ChildProcess(
-            [Self.executable] + arguments, environment: defaults.merging(environment) { $1 }, directory: directory,
+            limit + [Self.executable] + arguments, environment: defaults.merging(environment) { $1 },
+            directory: directory,
             output: "\(folder)/out", errors: "\(folder)/err", input: inputFile, deathSignal: "KILL")
     }
 

@@ -4,7 +4,7 @@ import Testing
 @testable import Engine
 
 struct FloorTests {
-    private func horizon(_ oldest: UInt64, _ next: UInt64, _ id: Int64) -> Exchange.Horizon {
+    private func horizon(_ oldest: UInt64, _ next: UInt64?, _ id: Int64) -> Exchange.Horizon {
         Exchange.Horizon(oldestRunning: oldest, next: next, newestID: id)
     }
 
@@ -42,5 +42,35 @@ struct FloorTests {
         #expect(floor.raised(0, asked: 10, got: 0, newest: nil) == 1000)
         #expect(floor.raised(0, asked: 10, got: 10, newest: 5000) == 1000)  // beyond what is sealed nothing is proven
         #expect(floor.raised(1200, asked: 10, got: 0, newest: nil) == 1200)  // never falls
+    }
+
+    /// A reading of a transaction that writes nothing says nothing of those that began to write before it.
+    @Test func aReadingWithoutATransactionNumberFormsNoCandidate() {
+        var floor = Floor()
+        for step in 0..<10 {
+            floor.observed(horizon(100 + UInt64(step), nil, 50 + Int64(step)))
+            #expect(floor.sealed == 0)
+        }
+        // The first that has one goes with the id of the reading before.
+        floor.observed(horizon(110, 120, 70))
+        #expect(floor.sealed == 0)
+        floor.observed(horizon(120, nil, 80))
+        #expect(floor.sealed == 59)
+        // Which used the candidate up; none is formed without a number.
+        floor.observed(horizon(900, nil, 90))
+        #expect(floor.sealed == 59)
+    }
+
+    /// Transaction 100 drew id 50 and is open; all others have ended, so that it is both the oldest and the newest.
+    @Test func theIdOfALoneOpenPublisherIsNotSealed() {
+        var floor = Floor()
+        floor.observed(horizon(100, nil, 50))
+        floor.observed(horizon(100, 101, 50))  // our own acknowledgement, which comes after it
+        for _ in 0..<10 {
+            floor.observed(horizon(100, nil, 50))
+            #expect(floor.sealed == 0)
+        }
+        floor.observed(horizon(102, nil, 50))
+        #expect(floor.sealed == 50)
     }
 }

@@ -88,4 +88,27 @@ struct CommitOrderTests {
             _ = workers
         }
     }
+
+    /// The newest id belongs to a transaction that is still open: were the floor raised over it, its message would be found by
+    /// the sweep only, which comes once a second.
+    @Test func whatALonePublisherCommitsIsSentAtOnce() async throws {
+        try await Scene.with { scene in
+            let worker = try await scene.worker()
+            var delays: [Duration] = []
+            for round in 1...10 {
+                try await scene.publish()
+                // While it is open the worker sends and records the other one, and looks for more.
+                try await scene.database.execute(
+                    """
+                    begin; insert into outrider.outbox (topic, payload) values ('order.created', '{}');
+                    select pg_sleep(0.4); commit
+                    """)
+                let committed = ContinuousClock.now
+                try await scene.handler.wait(for: 2 * round)
+                delays.append(scene.handler.received[2 * round - 1].at - committed)
+            }
+            #expect(delays.filter { $0 < .milliseconds(300) }.count > 5, "\(delays)")
+            _ = worker
+        }
+    }
 }

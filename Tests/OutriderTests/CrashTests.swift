@@ -44,6 +44,27 @@ struct CrashTests {
         }
     }
 
+    /// There is nothing to wait for: neither the grace period nor the database.
+    @Test(arguments: [true, false])
+    func sigtermEndsAWorkerWithoutADatabaseAtOnce(hadOne: Bool) async throws {
+        let folder = TemporaryFolder()
+        folder.write(Scene.mail(), to: "mail.yaml")
+        let postgres = try EmbeddedPostgres(directory: Files.makeTemporaryDirectory("outrider-down"))
+        let environment = [
+            "OUTRIDER_DATABASE_URL": postgres.url(), "OUTRIDER_WORKFLOWS": folder.path, "OUTRIDER_EXPOSE_ENV": "SHOP",
+            "SHOP": "http://127.0.0.1:9", "OUTRIDER_GRACE": "120s",
+        ]
+        if hadOne { _ = try await RunningOutrider.run(["migrate"], environment: environment) } else { postgres.stop() }
+        let worker = try RunningOutrider(["run"], environment: environment)
+        if hadOne {
+            try await worker.waitForLog("worker.ready")
+            postgres.stop()
+        }
+        try await worker.waitForLog("database.lost")
+        worker.terminate()
+        #expect(try await worker.exit(within: .seconds(15)) == .code(0))
+    }
+
     @Test func aKilledWorkersDeliveriesAreTakenOverAtOnce() async throws {
         // The first requests hang until their worker is killed, all later ones are answered.
         let isHanging = Atomic(true)

@@ -102,4 +102,17 @@ struct UsageTests {
         #expect((result.output + result.errors).contains(hint), "\(result.output)\(result.errors)")
         #expect((result.output + result.errors).contains("outrider"))
     }
+
+    @Test(arguments: [
+        ("postgresql://u:pa%zz@h/t", "percent-encoded"), ("postgresql://u@[::1:5432/t", "\"]\""),
+        ("postgresql://u@127.0.0.1:notaport/t", "port"), ("notaurl", "expected a URL such as postgresql://"),
+    ])
+    func aMalformedConnectionStringEndsAWorkerAtOnce(url: String, reason: String) async throws {
+        let folder = TemporaryFolder()
+        let worker = try RunningOutrider(
+            ["run"], environment: ["OUTRIDER_DATABASE_URL": url, "OUTRIDER_WORKFLOWS": folder.path])
+        #expect(try await worker.exit(within: .seconds(10)) == .code(1))
+        #expect(worker.log.contains(reason), "\(worker.log)")
+        #expect(!worker.log.contains("database.lost"), "\(worker.log)")
+    }
 }
