@@ -14,6 +14,8 @@ final class Transfer {
     private var limit = 0
     private var received: [UInt8] = []
     private var receivedCount = 0
+    /// Why no socket was to be had; 0 while there was one.
+    private var socketError: Int32 = 0
 
     private var headers = HeaderList()
     private let errorText: UnsafeMutablePointer<CChar>
@@ -58,6 +60,7 @@ final class Transfer {
         limit = request.maxResponseBytes
         received = []
         receivedCount = 0
+        socketError = 0
         errorText.pointee = 0
 
         guard !request.url.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) else {
@@ -101,6 +104,17 @@ final class Transfer {
             Unmanaged<Transfer>.fromOpaque(transfer!)._withUnsafeGuaranteedRef { transfer in
                 transfer.receive(UnsafeRawBufferPointer(start: bytes, count: size * count))
             }
+        }
+        // libcurl would not tell why there is no socket.
+        set(CURLOPT_OPENSOCKETDATA, Unmanaged.passUnretained(self).toOpaque())
+        outrider_setopt_open_socket(easy) { transfer, _, address in
+            let kind = address!.pointee.socktype | Int32(SOCK_CLOEXEC.rawValue)
+            let descriptor = socket(address!.pointee.family, kind, address!.pointee.protocol)
+            if descriptor < 0 {
+                let reason = errno
+                Unmanaged<Transfer>.fromOpaque(transfer!)._withUnsafeGuaranteedRef { $0.socketError = reason }
+            }
+            return descriptor
         }
         current = Settings()
     }
@@ -182,11 +196,24 @@ final class Transfer {
     }
 
     private func lacksResources(_ code: CURLcode) -> Bool {
-        code == CURLE_OUT_OF_MEMORY
-            || code == CURLE_COULDNT_CONNECT && [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(systemError)
+        switch code {
+        case CURLE_OUT_OF_MEMORY: true
+        case CURLE_COULDNT_CONNECT: [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(systemError)
+        case CURLE_COULDNT_RESOLVE_HOST: !Self.hasDescriptorLeft
+        default: false
+        }
+    }
+
+    /// The resolver needs some, and does not say that it got none.
+    private static var hasDescriptorLeft: Bool {
+        let descriptor = dup(STDERR_FILENO)
+        guard descriptor >= 0 else { return errno != EMFILE && errno != ENFILE }
+        close(descriptor)
+        return true
     }
 
     private var systemError: Int32 {
+        if socketError != 0 { return socketError }
         var number = 0
         outrider_getinfo_long(easy, CURLINFO_OS_ERRNO, &number)
         return Int32(number)

@@ -19,6 +19,10 @@ static inline CURLcode outrider_setopt_write(CURL *easy, curl_write_callback val
     return curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, value);
 }
 
+static inline CURLcode outrider_setopt_open_socket(CURL *easy, curl_opensocket_callback value) {
+    return curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, value);
+}
+
 static inline CURLcode outrider_getinfo_long(CURL *easy, CURLINFO info, long *value) {
     return curl_easy_getinfo(easy, info, value);
 }
