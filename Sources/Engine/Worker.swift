@@ -40,6 +40,9 @@ package final class Worker: Sendable {
     ///
     /// - Throws: when it cannot begin at all: a wrong password, an unknown database, a standby, a pooler.
     package func run() async throws {
+        // libdispatch, whose threads tasks run on, opens descriptors with the first of them, and ends the process when there are
+        // none left: now there are.
+        await Task.detached {}.value
         let loop = loop
         let (housekeeper, chores) = (housekeeper, chores)
         let deliveries = DedicatedThread(name: "outrider-loop") { try loop.run() }
