@@ -1,0 +1,30 @@
+import EmbeddedPostgres
+import HTTPServer
+import Postgres
+import Primitives
+import TestSupport
+import Testing
+
+/// What becomes of messages when the worker's machine lacks something.
+struct ScarcityTests {
+    @Test func withoutADescriptorForItAMessageWaits() async throws {
+        try await Scene.with(options: "concurrency: 200\ntimeout: 60s\nretry: { attempts: 1 }", handler: .hangs) {
+            scene in
+            let worker = try RunningOutrider(
+                ["run", "--concurrency", "200"], environment: scene.environment, openFiles: 64)
+            try await worker.waitForLog("worker.ready")
+            try await scene.publish(300)
+            // The handler keeps all that reach it, and more cannot.
+            try await worker.waitForLog("http.no_resources")
+            try await scene.handler.wait(for: 10)
+            #expect(try await scene.undelivered() == 300)
+            scene.handler.answerHeld()
+            try await scene.waitUntilDelivered(within: .seconds(60))
+            #expect(scene.handler.count() == 300)
+            #expect(Set(scene.deliveredIDs).count == 300)
+            #expect(try await scene.deadLetters() == 0)
+            worker.terminate()
+            #expect(try await worker.exit() == .code(0), "\(worker.log)")
+        }
+    }
+}
