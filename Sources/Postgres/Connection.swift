@@ -53,13 +53,20 @@ package final class Connection {
             PQfreemem(message)
         }
         guard parsed == nil, !conninfo.isEmpty else { return nil }
+        let malformed =
+            "the connection string is malformed: expected a URL such as postgresql://user@host/database, or keywords "
+            + "such as host=… dbname=…"
         // To libpq a bare word is a database's name; here it is more likely a URL that went wrong.
         guard conninfo.contains("=") || conninfo.contains("://") else {
-            return
-                "the connection string is malformed: expected a URL such as postgresql://user@host/database, or keywords "
-                + "such as host=… dbname=…"
+            return malformed
         }
-        return "the connection string is malformed: " + PostgresError.text(message)
+        return malformed + "; " + withoutQuotations(PostgresError.text(message))
+    }
+
+    /// libpq repeats what it cannot read, and that may be the password or hold it: `…: "postgresql://…"`, `… after "…" in …`.
+    private static func withoutQuotations(_ message: String) -> String {
+        let end = [": \"", " after \""].compactMap { message.firstRange(of: $0)?.lowerBound }.min()
+        return String(message[..<(end ?? message.endIndex)])
     }
 
     package var backendPID: Int32 { PQbackendPID(handle) }

@@ -104,8 +104,9 @@ struct UsageTests {
     }
 
     @Test(arguments: [
-        ("postgresql://u:pa%zz@h/t", "percent-encoded"), ("postgresql://u@[::1:5432/t", "\"]\""),
-        ("postgresql://u@127.0.0.1:notaport/t", "port"), ("notaurl", "expected a URL such as postgresql://"),
+        ("postgresql://u:s3cret%zz@h/t", "percent-encoded"), ("postgresql://u:s3cret@[::1:5432/t", "\"]\""),
+        ("postgresql://u:s3cret@127.0.0.1:notaport/t", "port"), ("notaurl", "expected a URL such as postgresql://"),
+        ("host=h password=my s3cret", "missing \"=\""),
     ])
     func aMalformedConnectionStringEndsAWorkerAtOnce(url: String, reason: String) async throws {
         let folder = TemporaryFolder()
@@ -114,5 +115,6 @@ struct UsageTests {
         #expect(try await worker.exit(within: .seconds(10)) == .code(1))
         #expect(worker.log.contains(reason), "\(worker.log)")
         #expect(!worker.log.contains("database.lost"), "\(worker.log)")
+        #expect(!(worker.log + worker.output).contains("s3cret"), "\(worker.log)")
     }
 }
