@@ -64,12 +64,15 @@ struct FloorTests {
     /// Transaction 100 drew id 50 and is open; all others have ended, so that it is both the oldest and the newest.
     @Test func theIdOfALoneOpenPublisherIsNotSealed() {
         var floor = Floor()
-        floor.observed(horizon(100, nil, 50))
-        floor.observed(horizon(100, 101, 50))  // our own acknowledgement, which comes after it
-        for _ in 0..<10 {
-            floor.observed(horizon(100, nil, 50))
-            #expect(floor.sealed == 0)
+        func look() {
+            for _ in 0..<5 {
+                floor.observed(horizon(100, nil, 50))
+                #expect(floor.sealed == 0)
+            }
         }
+        look()
+        floor.observed(horizon(100, 101, 50))  // our own acknowledgement, which comes after it
+        look()
         floor.observed(horizon(102, nil, 50))
         #expect(floor.sealed == 50)
     }

@@ -32,6 +32,38 @@ struct ServerSettingsTests {
         }
     }
 
+    /// In a repeatable read a row that another transaction changed in between is an error.
+    @Test func neitherAnAnswerNorABeatFailsOverARowThatChangesInBetween() async throws {
+        try await Scene.with(handler: .hangs) { scene in
+            try await scene.database.execute(
+                "alter database \(scene.database.name) set default_transaction_isolation = 'repeatable read'")
+            let worker = try await scene.worker()
+            try await scene.publish()
+            try await scene.handler.wait(for: 1)
+            let other = Session(scene.database.url)
+            try await other.run {
+                try $0.execute(
+                    script: "begin; update outrider.delivery set rescues = 0; update outrider.worker set version = 'x'")
+            }
+            scene.handler.answerHeld()
+            try await eventually("the answer and the beat wait") {
+                try await scene.database.count(
+                    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+                ) == 2
+            }
+            try await other.run { try $0.execute(script: "commit") }
+            try await scene.waitUntilDelivered()
+            try await eventually("the beat goes on") {
+                try await scene.database.count(
+                    "select count(*) from outrider.worker where seen_at > clock_timestamp() - interval '1 s'") == 1
+            }
+            #expect(scene.handler.count() == 1)
+            #expect(!worker.log.contains("database.lost"), "\(worker.log)")
+            #expect(!worker.log.contains("housekeeping.interrupted"), "\(worker.log)")
+            await other.close()
+        }
+    }
+
     /// What is committed asynchronously may be forgotten for as long as this server lets its log lie: a removal must not be.
     @Test func atMostOnceIsDurableBeforeItIsSent() async throws {
         let postgres = try EmbeddedPostgres(
