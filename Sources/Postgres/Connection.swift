@@ -57,9 +57,7 @@ package final class Connection {
             "the connection string is malformed: expected a URL such as postgresql://user@host/database, or keywords "
             + "such as host=… dbname=…"
         // To libpq a bare word is a database's name; here it is more likely a URL that went wrong.
-        guard conninfo.contains("=") || conninfo.contains("://") else {
-            return malformed
-        }
+        guard conninfo.contains("=") || conninfo.contains("://") else { return malformed }
         return malformed + "; " + withoutQuotations(PostgresError.text(message))
     }
 
