@@ -38,6 +38,13 @@ package struct TestDatabase: Sendable {
 
     /// - Parameter migrated: whether it begins with Outrider's schema.
     package static func with<T>(migrated: Bool = true, _ body: (TestDatabase) async throws -> T) async throws -> T {
+        try await turnstile.pass { try await withOneMore(migrated, body) }
+    }
+
+    /// All tests begin at once. If each had its database at once, none would get anywhere in time.
+    private static let turnstile = Turnstile(24)
+
+    private static func withOneMore<T>(_ migrated: Bool, _ body: (TestDatabase) async throws -> T) async throws -> T {
         let cluster = TestCluster.shared
         let name = "test_\(numbers.add(1, ordering: .relaxed).newValue)"
         let template = migrated ? try await TestCluster.template.value : "template0"

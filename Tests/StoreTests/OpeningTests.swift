@@ -1,3 +1,4 @@
+import EmbeddedPostgres
 import Postgres
 import Primitives
 import Store
@@ -105,20 +106,17 @@ struct OpeningTests {
     }
 
     @Test func aTransactionOfAnotherDatabaseHoldsNoOpeningUp() async throws {
-        try await TestDatabase.with { other in
-            try await TestDatabase.with { database in
-                let elsewhere = Session(other.url)
-                try await elsewhere.begin(.readCommitted)
-                try await elsewhere.publish("elsewhere")
-                try await database.publish()
-                try await database.subscribe("mail", to: "order.created", from: "earliest")
-                let operation = try await database.value("select id from outrider.operations", as: UUID.self)
-                try await eventually("it finishes") {
-                    _ = try await database.step(operation)
-                    return try await database.status(of: operation) == "finished 1"
-                }
-                await elsewhere.close()
+        try await TestDatabase.with { database in
+            let elsewhere = Session(TestCluster.shared.url())
+            try await elsewhere.execute("begin; select pg_current_xact_id()")
+            try await database.publish()
+            try await database.subscribe("mail", to: "order.created", from: "earliest")
+            let operation = try await database.value("select id from outrider.operations", as: UUID.self)
+            try await eventually("it finishes") {
+                _ = try await database.step(operation)
+                return try await database.status(of: operation) == "finished 1"
             }
+            await elsewhere.close()
         }
     }
 }
