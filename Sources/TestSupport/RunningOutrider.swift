@@ -85,9 +85,11 @@ package final class RunningOutrider: Sendable {
 
     /// Runs a command to its end.
     package static func run(
-        _ arguments: [String], environment: [String: String] = [:], input: String? = nil, directory: String? = nil
+        _ arguments: [String], environment: [String: String] = [:], input: String? = nil, directory: String? = nil,
+        openFiles: Int? = nil
     ) async throws -> (exit: ChildProcess.Exit, output: String, errors: String) {
-        let outrider = try RunningOutrider(arguments, environment: environment, input: input, directory: directory)
+        let outrider = try RunningOutrider(
+            arguments, environment: environment, input: input, directory: directory, openFiles: openFiles)
         let exit = try await outrider.exit()
         return (exit, outrider.output, outrider.log)
     }

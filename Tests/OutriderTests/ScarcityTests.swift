@@ -10,9 +10,10 @@ struct ScarcityTests {
     @Test func withoutADescriptorForItAMessageWaits() async throws {
         try await Scene.with(options: "concurrency: 200\ntimeout: 60s\nretry: { attempts: 1 }", handler: .hangs) {
             scene in
-            let worker = try RunningOutrider(
-                ["run", "--concurrency", "200"], environment: scene.environment, openFiles: 64)
-            try await worker.waitForLog("worker.ready")
+            let worker = try await scene.worker(["--concurrency", "200"])
+            // As when others have taken what the system has: the worker counted on more when it started.
+            let limited = try await Program.run(["prlimit", "--pid", String(worker.id), "--nofile=64:64"])
+            #expect(limited.exit == .code(0), "\(limited.output)")
             try await scene.publish(300)
             // The handler keeps all that reach it, and more cannot.
             try await worker.waitForLog("http.no_resources")
@@ -26,5 +27,22 @@ struct ScarcityTests {
             worker.terminate()
             #expect(try await worker.exit() == .code(0), "\(worker.log)")
         }
+    }
+
+    /// What it may not have open at once it does not try to.
+    @Test func aWorkerStaysBelowItsLimitOfOpenFiles() async throws {
+        try await Scene.with(options: "concurrency: 200\ntimeout: 60s", handler: .hangs) { scene in
+            let worker = try RunningOutrider(["run"], environment: scene.environment, openFiles: 130)
+            try await worker.waitForLog("worker.ready")
+            try await scene.publish(300)
+            try await scene.handler.wait(for: 30)
+            scene.handler.answerHeld()
+            try await scene.waitUntilDelivered(within: .seconds(60))
+            #expect(scene.handler.count() == 300)
+            #expect(!worker.log.contains("http.no_resources"))
+        }
+        let result = try await RunningOutrider.run(["run"], openFiles: 40)
+        #expect(result.exit == .code(1))
+        #expect(result.errors.contains("raise ulimit -n"), "\(result.errors)")
     }
 }
