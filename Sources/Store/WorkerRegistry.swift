@@ -60,8 +60,8 @@ package struct WorkerRegistry {
                 """
         }
         let version = try rows[0].decode(2, as: Int32.self)
-        if version < 140_000 {
-            return "the server is PostgreSQL \(version / 10000), Outrider needs 14 or later"
+        if version < 150_000 {
+            return "the server is PostgreSQL \(version / 10000), Outrider needs 15 or later"
         }
         return nil
     }
