@@ -213,7 +213,7 @@ begin
 end
 $$;
 
--- Whether a transaction that was open when an opening began still is.
+-- The transactions that are open in this database, prepared ones among them; not those of autovacuum, which publishes nothing.
 create function outrider.open_transactions() returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp as $$
@@ -221,7 +221,7 @@ set search_path = pg_catalog, pg_temp as $$
     from pg_locks l
     left join pg_stat_activity a on a.pid = l.pid
     where l.locktype in ('virtualxid', 'transactionid') and l.granted and l.pid is distinct from pg_backend_pid()
-        and (a.pid is null or a.datname = current_database())
+        and (a.pid is null or a.datname = current_database() and a.usesysid is not null)
 $$;
 
 -- One bounded step of an operation: at most `most` messages, the cursor moves with them. Returns whether the next step can
