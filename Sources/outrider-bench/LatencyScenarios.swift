@@ -1,5 +1,6 @@
 import EmbeddedPostgres
 import Glibc
+import HTTPClient
 import Postgres
 import Primitives
 import Synchronization
@@ -52,7 +53,7 @@ enum LatencyScenarios {
             }
             try await stage.waitForCount(seconds * 2000)
             let rate = Double(seconds * 2000) / stage.span.seconds
-            let claim99 = try claimPercentile(0.99, stage)
+            let claim99 = try await claimPercentile(0.99, stage)
             stage.end(worker)
             await holder.close()
             return (rate, claim99)
@@ -67,12 +68,12 @@ enum LatencyScenarios {
     }
 
     /// From the worker's histogram, interpolated within its bucket.
-    private static func claimPercentile(_ share: Double, _ stage: Stage) throws -> Double {
-        let output = "\(stage.folder)/metrics.txt"
-        unlink(output)
-        try ChildProcess(["curl", "-s", "http://127.0.0.1:7979/metrics"], output: output).wait()
-        let buckets = (Files.text(output) ?? "").split(separator: "\n").compactMap {
-            line -> (bound: Double, count: Double)? in
+    private static func claimPercentile(_ share: Double, _ stage: Stage) async throws -> Double {
+        let caller = HTTPCaller()
+        defer { caller.close() }
+        let metrics = try await caller.send(HTTPRequest(url: "http://127.0.0.1:7979/metrics")).result.get()
+        let lines = String(decoding: metrics.body, as: UTF8.self).split(separator: "\n")
+        let buckets = lines.compactMap { line -> (bound: Double, count: Double)? in
             guard line.hasPrefix("outrider_claim_duration_seconds_bucket"),
                 let bound = line.split(separator: "\"").dropFirst().first,
                 let count = line.split(separator: " ").last.flatMap({ Double($0) })
