@@ -300,6 +300,10 @@ begin
         from published m
         join outrider.subscription s on m.topic = any (s.exact_topics) or m.topic ~ s.topic_expression
         where m.deliver_at > now();
+        if exists (select from published m where m.deliver_at < now() + interval '1 second') then
+            -- Else the leading worker might sleep past it.
+            perform pg_notify('outrider_wake', 'due');
+        end if;
     end if;
     return null;
 end

@@ -221,7 +221,9 @@ set search_path = pg_catalog, pg_temp as $$
     from pg_locks l
     left join pg_stat_activity a on a.pid = l.pid
     where l.locktype in ('virtualxid', 'transactionid') and l.granted and l.pid is distinct from pg_backend_pid()
-        and (a.pid is null or a.datname = current_database() and a.usesysid is not null)
+        and (a.datname = current_database() and a.usesysid is not null
+            or exists (select from pg_prepared_xacts p
+                where p.transaction = l.transactionid and p.database = current_database()))
 $$;
 
 -- One bounded step of an operation: at most `most` messages, the cursor moves with them. Returns whether the next step can

@@ -83,6 +83,12 @@ extension TryOutcome {
 }
 
 extension TryError {
+    /// Without the handler's own words, which may quote the message: for logs.
+    package var summary: String {
+        guard let status else { return message }
+        return type.map { "HTTP \(status), \($0.prefix(200))" } ?? "HTTP \(status)"
+    }
+
     init(_ answer: Answer) {
         let said = [answer.problem?.title, answer.problem?.detail].compactMap(\.self).filter { !$0.isEmpty }
         var message = "HTTP \(answer.status)"

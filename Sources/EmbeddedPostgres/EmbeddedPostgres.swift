@@ -117,6 +117,16 @@ package final class EmbeddedPostgres: Sendable {
         guard Files.makeDirectory(directory) else {
             throw Failure(description: "the folder \(directory) cannot be made: \(String(cString: strerror(errno)))")
         }
+        guard Self.isUsable(directory) else {
+            throw Failure(
+                description:
+                    "the folder \(directory) holds other things than a database of ours; name an empty or a new one")
+        }
+        if let process = runningServer {
+            throw Failure(
+                description: "a server runs in \(directory) already (PID \(process)): stop that, or name another folder"
+            )
+        }
         if let user, let entry = getpwnam(user) { chown(directory, entry.pointee.pw_uid, entry.pointee.pw_gid) }
         guard !Files.exists("\(directory)/data/PG_VERSION") else { return }
         let output = "\(directory)/initdb.log"
@@ -132,6 +142,18 @@ package final class EmbeddedPostgres: Sendable {
                     \((Files.text(output) ?? "no output").split(separator: "\n").suffix(4).joined(separator: "; "))
                     """)
         }
+    }
+
+    /// Whether a folder is empty, missing, or was made by us: nobody else's is taken over or emptied.
+    package static func isUsable(_ directory: String) -> Bool {
+        Files.names(in: directory).isEmpty || Files.exists("\(directory)/initdb.log")
+    }
+
+    /// Of a postmaster.pid whose process lives.
+    private var runningServer: pid_t? {
+        let lines = Files.text("\(directory)/data/postmaster.pid")?.split(separator: "\n") ?? []
+        guard let id = lines.first.flatMap({ pid_t($0) }), kill(id, 0) == 0 else { return nil }
+        return id
     }
 
     /// PostgreSQL refuses to run as root.

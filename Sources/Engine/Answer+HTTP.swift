@@ -43,8 +43,9 @@ extension Answer {
 extension Duration {
     /// RFC 9110, section 10.2.3: seconds, or a date in the preferred form of section 5.6.7.
     init?(retryAfter text: String, now: Timestamp) {
-        if let seconds = Int64(text), seconds >= 0 {
-            self = .seconds(min(seconds, 86_400 * 365))
+        if !text.isEmpty, text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
+            // What does not fit is longer than anybody waits.
+            self = .seconds(min(Int64(text) ?? .max, 86_400 * 365))
         } else if let date = Timestamp(httpDate: text) {
             self = max(.zero, date - now)
         } else {

@@ -29,6 +29,7 @@ final class DeliveryLoop: Sendable {
 
     private let configuration: WorkerConfiguration
     private let dispatcher: Dispatcher
+    private let alarm: BeatAlarm
     private let health: WorkerHealth
     private let log: Log
     private let metrics: WorkerMetrics
@@ -36,12 +37,12 @@ final class DeliveryLoop: Sendable {
     private let control = Mutex(Control())
 
     init(
-        configuration: WorkerConfiguration, dispatcher: Dispatcher, health: WorkerHealth, log: Log,
-        metrics: WorkerMetrics,
-        wakeup: Wakeup
+        configuration: WorkerConfiguration, dispatcher: Dispatcher, alarm: BeatAlarm, health: WorkerHealth, log: Log,
+        metrics: WorkerMetrics, wakeup: Wakeup
     ) {
         self.configuration = configuration
         self.dispatcher = dispatcher
+        self.alarm = alarm
         self.health = health
         self.log = log
         self.metrics = metrics
@@ -96,6 +97,10 @@ final class DeliveryLoop: Sendable {
                 if isFirst && error.isPermanent { throw error }
                 health.update { $0.obstacle = error.description }
                 log.warning("worker.waiting", ["reason": "\(error)"])
+            } catch let error as PostgresError where .insufficientPrivilege ~= error {
+                let obstacle = "\(error.message): grant outrider_worker to the role that the worker logs in as"
+                health.update { $0.obstacle = obstacle }
+                log.warning("worker.waiting", ["reason": obstacle])
             } catch let error as PostgresError {
                 health.update { $0.obstacle = "database: \(error.message)" }
                 log.warning("database.lost", ["error": error.description])
@@ -162,6 +167,7 @@ final class DeliveryLoop: Sendable {
         var floor = Floor()
         var horizonRead = ContinuousClock.now - .seconds(1)
         var helpAsked = horizonRead
+        var dueTold = horizonRead
         var help: [Int32] = []
         while true {
             let (mustBeginAnew, mustReload, isDraining, drainEnds, peers) = control.withLock { control in
@@ -194,6 +200,13 @@ final class DeliveryLoop: Sendable {
                 work.exchange.help = help
                 helpAsked = now
             }
+            let soonest = work.exchange.finished.lazy.compactMap(\.delay).min()
+            if let soonest, soonest < Housekeeper.idleBeat, peers > 0, !health.current.isHousekeeper,
+                now - dueTold > .milliseconds(50)
+            {
+                work.exchange.tellsOfDue = true
+                dueTold = now
+            }
             let outcome: Exchange.Outcome
             do {
                 let released = work.released.filter { $0.owner == token }
@@ -207,6 +220,7 @@ final class DeliveryLoop: Sendable {
                 dispatcher.putBack(work.exchange.finished)
                 throw error
             }
+            if let soonest { alarm.expect(.now + soonest) }
             if let horizon = outcome.horizon { floor.observed(horizon) }
             help = dispatcher.received(outcome, for: work.exchange, floor: floor)
             metrics.claimDuration().observe(ContinuousClock.now - now)
@@ -216,12 +230,15 @@ final class DeliveryLoop: Sendable {
     }
 
     /// Notifications: a subscription's number from whoever made work for it, `help:` and the number from a worker that has
-    /// more than it can take, `definitions` after an apply, a pause or a resume.
+    /// more than it can take, `definitions` after an apply, a pause or a resume, `due` when something was scheduled that the
+    /// leader should not oversleep.
     private func heard(_ notifications: [Notification]) {
         var woken: [Int32] = []
         for notification in notifications {
             if notification.payload == "definitions" {
                 control.withLock { $0.mustReload = true }
+            } else if notification.payload == "due" {
+                alarm.expect(.now)
             } else if let subscription = Int32(notification.payload.split(separator: ":").last ?? "") {
                 woken.append(subscription)
             }

@@ -26,23 +26,24 @@ extension Dispatcher {
         }
         result.isRecorded = true
         if case .refused = outcome { result.outcome = "refused" } else { result.outcome = "failed" }
+        var cause: TryError?
         switch decision(on: outcome, of: delivery, took: exchange.duration, route) {
         case .succeed: break
         case .retry(let delay, let countsAttempt, let error):
-            result.error = error?.message
+            cause = error
             if !countsAttempt { result.outcome = "ongoing" }
             result.ending = .again(after: delay, attempts: countsAttempt ? attempt : delivery.attempts)
         case .deadLetter(let reason, let error):
-            result.error = error.message
+            cause = error
             result.ending = .dead(reason: reason.rawValue)
-        case .drop(let error):
-            result.error = error.message
+        case .drop(let error): cause = error
         }
+        result.error = cause.map { route.redacted($0.message) }
         if delivery.owner == nil {
             // At most once: whatever it came to, there is no second try.
             result.ending = .done
         }
-        report(result, route)
+        report(result, route, error: cause.map { route.redacted($0.summary) })
         return result
     }
 
@@ -72,21 +73,22 @@ extension Dispatcher {
         return .notSent(delivery, "cancelled", .again(after: delay, attempts: delivery.attempts))
     }
 
-    private func report(_ result: FinishedTry, _ route: Route) {
+    /// - Parameter error: without the handler's words.
+    private func report(_ result: FinishedTry, _ route: Route, error: String?) {
         switch result.ending {
         case .dead(let reason):
             log.error(
                 "delivery.dead",
                 [
                     "subscription": route.subscription, "message": "\(result.delivery.messageID)",
-                    "attempt": result.attempt, "reason": reason, "error": result.error,
+                    "attempt": result.attempt, "reason": reason, "error": error,
                 ], limitPerSecond: 20)
         case .again(let delay, _) where result.outcome != "ongoing":
             log.warning(
                 "delivery.failed",
                 [
                     "subscription": route.subscription, "message": "\(result.delivery.messageID)",
-                    "attempt": result.attempt, "error": result.error, "retry_in": delay,
+                    "attempt": result.attempt, "error": error, "retry_in": delay,
                 ], limitPerSecond: 20)
         case .again: break
         case .done:
@@ -94,7 +96,7 @@ extension Dispatcher {
                 "delivery.dropped",
                 [
                     "subscription": route.subscription, "message": "\(result.delivery.messageID)",
-                    "error": result.error,
+                    "error": error,
                 ], limitPerSecond: 20)
         }
     }

@@ -73,8 +73,8 @@ final class Dispatcher: Sendable {
             var lanes: [Int32: Lane] = [:]
             for (id, route, isPaused) in routes {
                 lanes[id] =
-                    state.lanes.removeValue(forKey: id)?.redefined(route: route, isPaused: isPaused)
-                    ?? Lane(id: id, route: route, isPaused: isPaused, now: .now)
+                    state.lanes.removeValue(forKey: id)?.redefined(route: route, limit: limit, isPaused: isPaused)
+                    ?? Lane(id: id, route: route, limit: limit, isPaused: isPaused, now: .now)
             }
             for var lane in state.lanes.values {
                 if lane.polling == .asleep || lane.holdsLockAwake { state.unlocks.append(lane.id) }

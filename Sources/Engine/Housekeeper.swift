@@ -8,7 +8,7 @@ import Telemetry
 /// does at each beat: moving what is due, carrying out operations.
 final class Housekeeper: Sendable {
     /// How long a beat is apart: twice a second with a little left, so that an idle worker stays below two queries a second.
-    private static let idleBeat = Duration.milliseconds(550)
+    static let idleBeat = Duration.milliseconds(550)
     private static let busyBeat = Duration.milliseconds(250)
     /// The longest that a beat waits for the leader's work.
     private static let share = Duration.milliseconds(100)
@@ -20,17 +20,18 @@ final class Housekeeper: Sendable {
     private let health: WorkerHealth
     private let log: Log
     private let metrics: WorkerMetrics
-    private let wakeup = Wakeup()
+    private let alarm: BeatAlarm
     private let stops = Mutex(false)
 
     init(
         configuration: WorkerConfiguration, loop: DeliveryLoop, dispatcher: Dispatcher, chores: Chores,
-        health: WorkerHealth, log: Log, metrics: WorkerMetrics
+        alarm: BeatAlarm, health: WorkerHealth, log: Log, metrics: WorkerMetrics
     ) {
         self.configuration = configuration
         self.loop = loop
         self.dispatcher = dispatcher
         self.chores = chores
+        self.alarm = alarm
         self.health = health
         self.log = log
         self.metrics = metrics
@@ -38,7 +39,7 @@ final class Housekeeper: Sendable {
 
     func stop() {
         stops.withLock { $0 = true }
-        wakeup.signal()
+        alarm.ring()
     }
 
     /// Runs until stopped; a lost connection is made anew.
@@ -48,7 +49,7 @@ final class Housekeeper: Sendable {
         while !stops.withLock({ $0 }) {
             guard loop.session != nil else {
                 lastBeat = .now
-                wakeup.wait(for: .milliseconds(20))
+                alarm.wait(for: .milliseconds(20))
                 continue
             }
             do {
@@ -63,7 +64,7 @@ final class Housekeeper: Sendable {
                 if ContinuousClock.now - lastBeat > configuration.lease / 2 {
                     health.update { $0.silence = "no beat succeeds: \(error)" }
                 }
-                wakeup.wait(for: backoff.next())
+                alarm.wait(for: backoff.next())
             }
             lead(false)
         }
@@ -97,7 +98,7 @@ final class Housekeeper: Sendable {
             if sweeps { sweepAt = began + max(.seconds(1), took * 50) }
             guard beat.isAlive || loop.session?.token != session.token else {
                 loop.beginAnew()
-                wakeup.wait(for: .milliseconds(50))
+                alarm.wait(for: .milliseconds(50))
                 continue
             }
             beaten()
@@ -109,7 +110,7 @@ final class Housekeeper: Sendable {
                 lead(leads)
                 log.info("housekeeping.leads", ["worker": session.name])
             }
-            wakeup.wait(for: leads ? try work(housekeeping, beat) : Self.idleBeat)
+            alarm.wait(for: leads ? try work(housekeeping, beat) : Self.idleBeat)
         }
     }
 

@@ -21,6 +21,8 @@ struct Lane: Sendable {
 
     let id: Int32
     let route: Route
+    /// Deliveries in flight at once: as the file says, but no more than the worker sends at all.
+    let capacity: Int
     var isPaused: Bool
     private(set) var buffer = Buffer()
     private(set) var inFlight = 0
@@ -45,16 +47,18 @@ struct Lane: Sendable {
     private static let mostAhead = 1000.0
     private static let mostBytesAhead = 8_000_000.0
 
-    init(id: Int32, route: Route, isPaused: Bool, now: ContinuousClock.Instant) {
+    /// - Parameter limit: requests that the worker has in flight over all lanes.
+    init(id: Int32, route: Route, limit: Int, isPaused: Bool, now: ContinuousClock.Instant) {
         self.id = id
         self.route = route
+        capacity = min(route.concurrency, limit)
         self.isPaused = isPaused
         measuredAt = now
     }
 
     /// The same lane under a new definition: what it holds goes on.
-    func redefined(route: Route, isPaused: Bool) -> Lane {
-        var lane = Lane(id: id, route: route, isPaused: isPaused, now: measuredAt)
+    func redefined(route: Route, limit: Int, isPaused: Bool) -> Lane {
+        var lane = Lane(id: id, route: route, limit: limit, isPaused: isPaused, now: measuredAt)
         lane.buffer = buffer
         lane.inFlight = inFlight
         lane.inFilter = inFilter
@@ -79,9 +83,9 @@ struct Lane: Sendable {
     /// How many rows to claim now; 0 when it is not worth a claim.
     var wanted: Int {
         guard !isPaused else { return 0 }
-        let room = route.concurrency + ahead - held
-        let isStarving = buffer.isEmpty && inFilter == 0 && inFlight < route.concurrency
-        return isStarving || room * 4 >= route.concurrency + ahead ? max(0, room) : 0
+        let room = capacity + ahead - held
+        let isStarving = buffer.isEmpty && inFilter == 0 && inFlight < capacity
+        return isStarving || room * 4 >= capacity + ahead ? max(0, room) : 0
     }
 
     /// Rows that are claimed beyond what can be in flight, so that the handler never waits for the database. They grow with
@@ -152,7 +156,7 @@ struct Lane: Sendable {
 
     /// The next delivery to send, now counted as in flight; nil when there is none or no room.
     mutating func next() -> ClaimedDelivery? {
-        guard inFlight < route.concurrency, let delivery = buffer.popFirst() else { return nil }
+        guard inFlight < capacity, let delivery = buffer.popFirst() else { return nil }
         inFlight += 1
         return delivery
     }

@@ -19,6 +19,13 @@ package struct Route: Sendable {
     let filter: Expression?
     let machine: DeliveryMachine
     let recordsAll: Bool
+    /// What the endpoint's secrets look like in a request: never to be repeated.
+    let secrets: [String]
+
+    /// A handler's words without the secrets that it was sent.
+    func redacted(_ text: String) -> String {
+        secrets.reduce(text) { $0.replacing($1, with: "***") }
+    }
 }
 
 /// Why a worker cannot serve a subscription, in words for an operator.
@@ -69,6 +76,7 @@ package struct RouteResolver: Sendable {
         ]
         var signer: WebhookSigner?
         var tls: TLSOptions?
+        var sent: [String] = []
         if let name = target.endpoint {
             guard let endpoint = try endpoints[name]?.get() else {
                 throw RouteError(description: "there is no endpoint \(name)")
@@ -79,8 +87,14 @@ package struct RouteResolver: Sendable {
             for header in endpoint.headers {
                 headers.append("\(header.name): \(try header.value.resolve(environment: exposed))")
             }
-            if let authentication = endpoint.authentication { headers.append(try authentication.header(secrets)) }
-            signer = try endpoint.signingSecret.map { try WebhookSigner(secret: secrets.resolve($0)) }
+            if let authentication = endpoint.authentication {
+                headers.append(try authentication.header(secrets))
+                sent = try authentication.forms(secrets)
+            }
+            if let secret = try endpoint.signingSecret.map({ try secrets.resolve($0) }) {
+                signer = try WebhookSigner(secret: secret)
+                sent.append(secret.value)
+            }
             let options = endpoint.tls
             if options.ca != nil || options.cert != nil || options.key != nil || !options.verify {
                 tls = TLSOptions(
@@ -99,11 +113,20 @@ package struct RouteResolver: Sendable {
             subscription: definition.name, method: target.method.rawValue, url: url, headers: headers, signer: signer,
             tls: tls, timeout: definition.timeout, concurrency: definition.concurrency, guarantee: definition.guarantee,
             filter: definition.filter, machine: DeliveryMachine(policy: definition.retry, onExhausted: exhausted),
-            recordsAll: definition.audit == .all)
+            recordsAll: definition.audit == .all, secrets: sent.filter { $0.utf8.count >= 4 })
     }
 }
 
 extension EndpointDefinition.Authentication {
+    /// The secret, and what else it looks like in a header.
+    fileprivate func forms(_ secrets: Secrets) throws -> [String] {
+        switch self {
+        case .bearer(let secret), .header(_, let secret): [try secrets.resolve(secret).value]
+        case .basic(let username, let password):
+            [try secrets.resolve(password).value, base64("\(username):\(try secrets.resolve(password).value)".utf8)]
+        }
+    }
+
     fileprivate func header(_ secrets: Secrets) throws -> String {
         switch self {
         case .bearer(let secret): "Authorization: Bearer \(try secrets.resolve(secret).value)"

@@ -19,12 +19,14 @@ package final class Worker: Sendable {
     package init(_ configuration: WorkerConfiguration, log: Log, metrics: WorkerMetrics) {
         let health = WorkerHealth()
         let wakeup = Wakeup()
+        let alarm = BeatAlarm()
         let dispatcher = Dispatcher(
             limit: configuration.concurrency, connections: configuration.connections, wakeup: wakeup, log: log,
             metrics: metrics,
             makeEvaluator: { Evaluator(executable: configuration.executable, environment: configuration.exposed) })
         let loop = DeliveryLoop(
-            configuration: configuration, dispatcher: dispatcher, health: health, log: log, metrics: metrics,
+            configuration: configuration, dispatcher: dispatcher, alarm: alarm, health: health, log: log,
+            metrics: metrics,
             wakeup: wakeup)
         self.health = health
         self.loop = loop
@@ -32,8 +34,8 @@ package final class Worker: Sendable {
         self.log = log
         chores = Chores(databaseURL: configuration.databaseURL, name: configuration.name, log: log)
         housekeeper = Housekeeper(
-            configuration: configuration, loop: loop, dispatcher: dispatcher, chores: chores, health: health, log: log,
-            metrics: metrics)
+            configuration: configuration, loop: loop, dispatcher: dispatcher, chores: chores, alarm: alarm,
+            health: health, log: log, metrics: metrics)
     }
 
     /// Returns when drained.

@@ -14,8 +14,7 @@ package struct HTTPRequest: Sendable {
     package var connectTimeout: Duration
     /// Nil verifies the server against the system's certificate authorities.
     package var tls: TLSOptions?
-    /// Opens a connection for this request alone. This also rules out that libcurl sends the request a second time,
-    /// as it does when a connection kept alive turns out to be closed before a byte of the answer came.
+    /// Opens a connection for this request alone, so that it cannot meet one that the server is about to close.
     package var freshConnection: Bool
     /// An answer with a longer body is cut off and fails as `tooLarge`.
     package var maxResponseBytes: Int

@@ -14,6 +14,8 @@ final class Transfer {
     private var limit = 0
     private var received: [UInt8] = []
     private var receivedCount = 0
+    /// How often libcurl was about to send the request.
+    private var sendings = 0
     /// Why no socket was to be had; 0 while there was one.
     private var socketError: Int32 = 0
 
@@ -61,6 +63,7 @@ final class Transfer {
         received = []
         receivedCount = 0
         socketError = 0
+        sendings = 0
         errorText.pointee = 0
 
         guard !request.url.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) else {
@@ -103,6 +106,15 @@ final class Transfer {
         outrider_setopt_write(easy) { bytes, size, count, transfer in
             Unmanaged<Transfer>.fromOpaque(transfer!)._withUnsafeGuaranteedRef { transfer in
                 transfer.receive(UnsafeRawBufferPointer(start: bytes, count: size * count))
+            }
+        }
+        // When a connection kept alive dies without a byte of answer, libcurl would send the request again on another one, at
+        // once and up to five times. Whoever counts tries wants to know of each.
+        set(CURLOPT_PREREQDATA, Unmanaged.passUnretained(self).toOpaque())
+        outrider_setopt_before_request(easy) { transfer, _, _, _, _ in
+            Unmanaged<Transfer>.fromOpaque(transfer!)._withUnsafeGuaranteedRef { transfer in
+                transfer.sendings += 1
+                return transfer.sendings == 1 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
             }
         }
         // libcurl would not tell why there is no socket.
@@ -261,7 +273,7 @@ final class Transfer {
         case CURLE_OPERATION_TIMEDOUT:
             return wasSent
                 ? "no complete answer within \(current.timeout) ms" : "no connection within \(connectLimit) ms"
-        case CURLE_GOT_NOTHING:
+        case CURLE_GOT_NOTHING, CURLE_ABORTED_BY_CALLBACK:
             return "the connection was closed without an answer"
         case CURLE_PARTIAL_FILE:
             return "the connection was closed in the middle of the answer"

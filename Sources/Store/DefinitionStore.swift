@@ -95,7 +95,7 @@ package struct DefinitionStore {
         _ = try connection.query(
             """
             insert into outrider.definition as d (kind, name, hash, content, applied_by)
-            values (\(kind), \(name), \(hash), \(content)::jsonb, \(by))
+            values (\(kind), \(name), \(hash), \(content)::jsonb, session_user || ' (' || \(by) || ')')
             on conflict (kind, name, hash) do update
                 set replaced_at = null, applied_at = clock_timestamp(), applied_by = excluded.applied_by
             """)

@@ -24,12 +24,28 @@ package struct Diagnosis {
         try diagnosis.examineServer()
         try diagnosis.examineSettings()
         try diagnosis.examineTransactions(olderThan: longTransaction)
-        if try diagnosis.examineSchema() {
-            try diagnosis.examinePrivileges()
-            try diagnosis.examineTables()
-            try diagnosis.examineDeliveries()
+        let isSchemaRight = try diagnosis.ifAllowed("schema") { try $0.examineSchema() }
+        if isSchemaRight != false {
+            try diagnosis.ifAllowed("privileges") { try $0.examinePrivileges() }
+        }
+        if isSchemaRight == true {
+            try diagnosis.ifAllowed("tables") { try $0.examineTables() }
+            try diagnosis.ifAllowed("workers") { try $0.examineDeliveries() }
         }
         return diagnosis.findings
+    }
+
+    /// What the role may not see becomes a finding; nil then.
+    @discardableResult
+    private mutating func ifAllowed<T>(_ subject: String, _ examine: (inout Diagnosis) throws -> T) throws -> T? {
+        do {
+            return try examine(&self)
+        } catch let error as PostgresError where .insufficientPrivilege ~= error {
+            note(
+                .warn, subject, "not examined: \(error.message)",
+                "log in as a worker does, or: grant outrider_worker to \(connection.user);")
+            return nil
+        }
     }
 
     private init(connection: Connection) {

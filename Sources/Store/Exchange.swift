@@ -12,6 +12,8 @@ package struct Exchange {
     package var sleep: [Int32] = []
     /// Subscriptions that have more than this worker can take: calls the others.
     package var help: [Int32] = []
+    /// Whether to tell the leading worker that something is due soon.
+    package var tellsOfDue = false
     /// Whether to read the horizon of transactions, for the floor.
     package var readsHorizon = false
 
@@ -72,6 +74,7 @@ package struct Exchange {
         if !help.isEmpty {
             add("select pg_notify('outrider_wake', 'help:' || s) from unnest(\(help)) s")
         }
+        if tellsOfDue { add("select pg_notify('outrider_wake', 'due')") }
         if !sleep.isEmpty {
             add(Self.sleepStatement(sleep)) { rows, outcome in
                 outcome.sleepAttempts = try rows.map { row in
@@ -310,7 +313,7 @@ private func storable(_ text: String) -> String {
 }
 
 extension FinishedTry {
-    fileprivate var delay: Duration? {
+    package var delay: Duration? {
         if case .again(let after, _) = ending { after } else { nil }
     }
 

@@ -281,6 +281,51 @@ struct DeliveryTests {
         }
     }
 
+    /// A handler's words are kept without the secrets that it was sent, and are not logged at all.
+    @Test func aSecretThatTheHandlerRepeatsIsNotKept() async throws {
+        let workflows = Scene.mail().replacing("---", with: "auth: { bearer: { secret: TOKEN } }\n---")
+        let words = "token s3cret-of-ours is refused for customer Anna"
+        try await Scene.with(
+            workflows: workflows, handler: .answers(.problem(status: 422, title: "No", detail: words))
+        ) { scene in
+            let worker = try await scene.worker(environment: ["TOKEN": "s3cret-of-ours"])
+            try await scene.publish()
+            try await eventually("there is a dead letter") { try await scene.deadLetters() == 1 }
+            #expect(
+                try await scene.database.value("select last_error from outrider.dead_letters", as: String.self)
+                    == "HTTP 422: No: token *** is refused for customer Anna")
+            #expect(
+                try await scene.database.count(
+                    """
+                    select count(*) from outrider.dead_letters l, outrider.delivery_attempts a
+                    where l::text || a::text like '%s3cret-of-ours%'
+                    """) == 0)
+            try await worker.waitForLog("delivery.dead")
+            #expect(worker.log.contains("HTTP 422"))
+            #expect(!worker.log.contains("Anna"))
+        }
+    }
+
+    /// A short delay is kept although nothing was due before, and the leader may be another worker.
+    @Test func theFirstRetryDoesNotWaitForABeat() async throws {
+        try await Scene.with(
+            options: "retry: { attempts: 2, initial: 20ms, jitter: none }",
+            handler: .decides { $0.header("outrider-attempt") == "1" ? .text("no", status: 503) : .text("ok") }
+        ) { scene in
+            let workers = [try await scene.worker(), try await scene.worker()]
+            var delays: [Duration] = []
+            for number in 1...12 {
+                try await scene.publish()
+                try await scene.handler.wait(for: number * 2)
+                let tries = scene.handler.received.suffix(2).map(\.at)
+                delays.append(tries[1] - tries[0])
+            }
+            // On a busy machine one or the other may be late; a beat would be half a second, every time.
+            #expect(delays.count { $0 < .milliseconds(200) } >= 9, "\(delays)")
+            _ = workers
+        }
+    }
+
     @Test func aMissingSecretLeavesTheMessagesWaiting() async throws {
         let workflows = Scene.mail().replacing("---", with: "auth: { bearer: { secret: NOT_THERE } }\n---")
         try await Scene.with(workflows: workflows) { scene in

@@ -114,7 +114,8 @@ struct AuditQueryTests {
                 ],
                 columns: ["from_time"], most: 1),
             "What was changed in the workflow files, when and by whom?": Answer(
-                row: ["applied_by": "anna", "name": "bill", "state": "in force"], columns: ["hash", "applied_at"]),
+                row: ["applied_by": "postgres (anna)", "name": "bill", "state": "in force"],
+                columns: ["hash", "applied_at"]),
             "Which migrations ran, and who ran them?": Answer(
                 row: ["version": 1, "direction": "up", "name": "outbox", "by": "postgres"], columns: ["at"]),
         ]

@@ -22,12 +22,14 @@ extension Command {
         switch direction {
         case "up":
             let done = try await arguments.withDatabase { try Migrator().up(on: $0) }
+            if format == .json { return report(done, as: "applied") }
             for step in done { print("applied \(step.version) \(step.name)") }
             print(done.isEmpty ? "the schema is up to date" : "the schema is at version \(done.last!.version)")
         case "down":
             let current = try await arguments.withDatabase { try Migrator().status(on: $0).applied.last?.version ?? 0 }
             let target = to ?? max(0, current - 1)
             let undone = try await arguments.withDatabase { try Migrator().down(to: target, on: $0) }
+            if format == .json { return report(undone, as: "taken back") }
             for step in undone { print("took back \(step.version) \(step.name)") }
             if undone.isEmpty { print("nothing to take back: the schema is at version \(current)") }
         case "status":
@@ -37,6 +39,14 @@ extension Command {
             let hint = closest(to: direction, among: ["up", "down", "status"]).map { "; did you mean \($0)?" } ?? ""
             throw UsageError("migrate \(direction): expected up, down or status\(hint)")
         }
+        return 0
+    }
+
+    private static func report(_ steps: [Migration], as state: String) -> Int32 {
+        print(
+            JSON.array(
+                steps.map { ["version": JSON($0.version), "name": JSON($0.name), "state": JSON(state)] }
+            ).text)
         return 0
     }
 

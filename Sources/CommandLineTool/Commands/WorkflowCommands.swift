@@ -102,9 +102,8 @@ extension Command {
                 "no workflow file was found, and --prune would remove everything; nothing was applied; name the right folder"
             )
         }
-        let who = arguments.environment["USER"].map { "\($0) (apply)" } ?? "apply"
         let applied = try await arguments.withDatabase {
-            try DefinitionStore($0).apply(definitions, by: who, restores: true, prunes: prunes)
+            try DefinitionStore($0).apply(definitions, by: "apply", restores: true, prunes: prunes)
         }
         let rows = applied.map { change -> JSON in
             [

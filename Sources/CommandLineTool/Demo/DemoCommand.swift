@@ -30,6 +30,10 @@ extension Command {
             throw CommandFailure(
                 "the demo works with the project's folder Workflows; run it there, or name it with --workflows")
         }
+        guard EmbeddedPostgres.isUsable(folder) else {
+            throw CommandFailure(
+                "the folder \(folder) holds other things than a demo's database; name an empty or a new one")
+        }
         Files.removeTree(folder)
         let environment = try await DemoEnvironment(folder: folder)
         defer { environment.stop() }

@@ -31,9 +31,18 @@ extension Command {
             databaseURL: demo.url, definitions: files.definitions, exposing: ["SHOP_URL": demo.shopURL])
         let metrics = WorkerMetrics()
         let worker = Worker(configuration, log: log, metrics: metrics)
-        let admin = try settings.listen().map {
-            try WorkerSettings.admin(
-                listen: $0, token: settings.adminToken, databaseURL: demo.url, health: worker.health, metrics: metrics)
+        let admin = try settings.listen().map { listen in
+            func admin(_ listen: String) throws -> AdminServer {
+                try WorkerSettings.admin(
+                    listen: listen, token: settings.adminToken, databaseURL: demo.url, health: worker.health,
+                    metrics: metrics)
+            }
+            do {
+                return try admin(listen)
+            } catch  where arguments["listen"] == nil {
+                // Nothing to configure: when the usual port is taken, any will do.
+                return try admin("127.0.0.1:0")
+            }
         }
         print(invitation(demo, admin))
         fflush(nil)  // also into a pipe
