@@ -101,7 +101,7 @@ let package = Package(
             ["WorkflowFiles", "Primitives", "Delivery", "Expressions", "TestSupport", "EmbeddedPostgres"]),
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
         tests("HTTPTests", ["HTTPClient", "HTTPServer", "TestSupport", "EmbeddedPostgres", "Primitives"]),
-        tests("EngineTests", ["Engine", "Store", "HTTPClient", "Delivery", "Primitives"]),
+        tests("EngineTests", ["Engine", "TestSupport", "Store", "HTTPClient", "Delivery", "Primitives"]),
         tests(
             "StoreTests",
             [

@@ -412,8 +412,8 @@ left join ready r on r.subscription_id = s.id
 left join waiting w on w.subscription_id = s.id
 left join dead d on d.subscription_id = s.id
 left join lateral (
-    select m.published_at from outrider.delivery q
-    join outrider.outbox m on m.id = q.message_id
+    select (select m.published_at from outrider.outbox m where m.id = q.message_id limit 1) as published_at
+    from outrider.delivery q
     where q.subscription_id = s.id
     order by q.id limit 1
 ) head on true

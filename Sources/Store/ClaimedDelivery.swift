@@ -16,6 +16,11 @@ package struct ClaimedDelivery: Sendable {
     package let message: Message?
     package let messageID: UUID
 
+    /// SQL: the row `d` of the queue is the one that `t` names. Equality written so can be looked up in the index, and nothing
+    /// else can be done with it: of a plain join the planner turns the order round, and reads the whole queue for each
+    /// statement, whenever its statistics were taken while the table was empty or full of what was not committed yet.
+    static let isRow = "d.subscription_id = any (array[t.subscription]) and d.id = any (array[t.id])"
+
     package struct Message: Sendable {
         package let topic: String
         package let key: String?

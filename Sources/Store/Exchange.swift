@@ -147,7 +147,7 @@ package struct Exchange {
             with done as (
                 delete from outrider.delivery d
                 using unnest(\(subscriptions), \(ids)) t (subscription, id)
-                where d.subscription_id = t.subscription and d.id = t.id and d.owner = \(owner)
+                where \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(owner)
                 returning d.id
             )
             insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
@@ -169,8 +169,7 @@ package struct Exchange {
             select t.message, t.subscription, t.attempt, clock_timestamp() - t.took,
                 case when d.id is null then 'late' else t.outcome end, t.status, t.took, t.error, \(worker)
             from \(batch.rows)
-            left join outrider.delivery d
-                on d.subscription_id = t.subscription and d.id = t.id and d.owner = \(owner)
+            left join outrider.delivery d on \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(owner)
             where t.recorded or d.id is null
             """
         ) { _, _ in }
@@ -178,7 +177,7 @@ package struct Exchange {
             """
             with ended as (
                 delete from outrider.delivery d using \(batch.rows)
-                where d.subscription_id = t.subscription and d.id = t.id and d.owner = \(owner)
+                where \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(owner)
                 returning d.subscription_id, d.message_id, d.replay, d.redriven,
                     coalesce(d.first_tried_at, clock_timestamp() - t.took) as first_tried_at,
                     t.delay, t.attempts, t.reason, t.error
@@ -250,12 +249,13 @@ package struct Exchange {
         """
     }
 
+    /// The message is looked up in a subquery of its own for the reason that `ClaimedDelivery.isRow` gives.
     private static let columns = """
         c.id, c.subscription_id, c.message_id, c.attempts, c.replay,
             (extract(epoch from clock_timestamp() - c.first_tried_at) * 1000000)::bigint,
             m.topic, m.key, m.payload::text, m.headers::text, m.published_at, m.expires_at <= clock_timestamp() and not c.redriven
         from c
-        left join outrider.outbox m on m.id = c.message_id
+        left join lateral (select * from outrider.outbox m where m.id = c.message_id limit 1) m on true
         order by c.id
         """
 

@@ -31,7 +31,7 @@ package struct WorkerRegistry {
             with released as (
                 delete from outrider.delivery d
                 using unnest(\(deliveries.map(\.subscription)), \(deliveries.map(\.id))) t (subscription, id)
-                where d.subscription_id = t.subscription and d.id = t.id and d.owner = \(token)
+                where \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(token)
                 returning d.*
             ), again as (
                 insert into outrider.delivery

@@ -306,26 +306,6 @@ struct DeliveryTests {
         }
     }
 
-    /// A short delay is kept although nothing was due before, and the leader may be another worker.
-    @Test func theFirstRetryDoesNotWaitForABeat() async throws {
-        try await Scene.with(
-            options: "retry: { attempts: 2, initial: 20ms, jitter: none }",
-            handler: .decides { $0.header("outrider-attempt") == "1" ? .text("no", status: 503) : .text("ok") }
-        ) { scene in
-            let workers = [try await scene.worker(), try await scene.worker()]
-            var delays: [Duration] = []
-            for number in 1...12 {
-                try await scene.publish()
-                try await scene.handler.wait(for: number * 2)
-                let tries = scene.handler.received.suffix(2).map(\.at)
-                delays.append(tries[1] - tries[0])
-            }
-            // On a busy machine one or the other may be late; a beat would be half a second, every time.
-            #expect(delays.count { $0 < .milliseconds(200) } >= 9, "\(delays)")
-            _ = workers
-        }
-    }
-
     @Test func aMissingSecretLeavesTheMessagesWaiting() async throws {
         let workflows = Scene.mail().replacing("---", with: "auth: { bearer: { secret: NOT_THERE } }\n---")
         try await Scene.with(workflows: workflows) { scene in
