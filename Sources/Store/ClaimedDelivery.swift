@@ -16,10 +16,10 @@ package struct ClaimedDelivery: Sendable {
     package let message: Message?
     package let messageID: UUID
 
-    /// SQL: the row `d` of the queue is the one that `t` names. Equality written so can be looked up in the index, and nothing
-    /// else can be done with it: of a plain join the planner turns the order round, and reads the whole queue for each
-    /// statement, whenever its statistics were taken while the table was empty or full of what was not committed yet.
-    static let isRow = "d.subscription_id = any (array[t.subscription]) and d.id = any (array[t.id])"
+    /// SQL: the row `d` of the queue is the one that `t` names. Written so, it can be looked up in the index by both columns,
+    /// and the planner can do nothing else with it: of a plain join it turns the order round, and reads the whole queue for
+    /// each statement, whenever its statistics were taken while the table was empty or full of what was not committed yet.
+    static let isRow = "d.subscription_id = any (array[t.subscription]) and d.id >= t.id and d.id <= t.id"
 
     package struct Message: Sendable {
         package let topic: String
