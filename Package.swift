@@ -46,7 +46,8 @@ let package = Package(
 
         // Pure cores: no database, no clock, no thread, no socket
         module("Delivery", ["Primitives"]),
-        module("WorkflowFiles", ["Primitives", "Delivery", "Expressions", "CLibYAML"]),
+        module("Sagas", ["Primitives", "Delivery", "Expressions"]),
+        module("WorkflowFiles", ["Primitives", "Delivery", "Expressions", "Sagas", "CLibYAML"]),
 
         // I/O
         module("Expressions", ["Primitives", "CLibJQ"]),
@@ -95,6 +96,7 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives"]),
         tests("TelemetryTests", ["Telemetry", "TestSupport", "Primitives"]),
         tests("DeliveryTests", ["Delivery", "Primitives"]),
+        tests("SagasTests", ["Sagas", "Delivery", "Expressions", "Primitives"]),
         tests("ExpressionsTests", ["Expressions", "Primitives"]),
         tests(
             "WorkflowFilesTests",

@@ -1,3 +1,6 @@
+package import Delivery
+package import Expressions
+
 /// Where a delivery goes.
 package enum DeliveryTarget: Sendable, Hashable {
     case http(HTTPTarget)
@@ -5,15 +8,7 @@ package enum DeliveryTarget: Sendable, Hashable {
 
 /// `deliver: { http: METHOD URL }`, or with `endpoint:` a path below the endpoint's URL.
 package struct HTTPTarget: Sendable, Hashable {
-    package enum Method: String, Sendable, Hashable, CaseIterable {
-        case get = "GET"
-        case post = "POST"
-        case put = "PUT"
-        case patch = "PATCH"
-        case delete = "DELETE"
-    }
-
-    package var method: Method
+    package var method: HTTPMethod
     /// Absolute; or with an endpoint a path that begins with `/`, or nothing.
     package var url: URLTemplate
     /// The name of an endpoint document.

@@ -122,8 +122,8 @@ enum SubscriptionDecoder {
         }
         let trimmed = whole.source.trimmed
         let word = String(trimmed.prefix { $0 != " " && $0 != "\t" })
-        let methods = HTTPTarget.Method.allCases.map(\.rawValue)
-        guard let method = HTTPTarget.Method(rawValue: word) else {
+        let methods = HTTPMethod.allCases.map(\.rawValue)
+        guard let method = HTTPMethod(rawValue: word) else {
             let meant = methods.first { $0 == word.uppercased() } ?? closest(to: word, among: methods)
             report.error(
                 at: node.position, "\(scalar.called) stands for http",

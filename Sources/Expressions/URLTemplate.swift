@@ -1,4 +1,3 @@
-package import Expressions
 package import Primitives
 
 /// A URL, or a path below an endpoint's URL, with `$env.NAME` in it.
@@ -15,21 +14,30 @@ package struct URLTemplate: Sendable, Hashable {
         self.isPath = isPath
     }
 
+    /// The URL's text, of a template that is made of text and variables.
+    package func resolve(environment: [String: String]) throws(ExpressionError) -> String {
+        try resolve { (expression) throws(ExpressionError) in
+            guard let path = expression.path else { preconditionFailure("\(expression) is not a plain path") }
+            return try path.resolve(in: .null, environment: environment)
+        }
+    }
+
     /// The URL's text.
+    ///
+    /// - Parameter value: of each expression.
     package func resolve(
-        in input: JSON = .null, environment: [String: String]
+        _ value: (Expression) throws(ExpressionError) -> JSON
     ) throws(ExpressionError) -> String {
         var text = ""
         for part in template.parts {
             switch part {
             case .text(let literal): text += literal
             case .expression(let expression):
-                guard let path = expression.path else { preconditionFailure("\(expression) is not a plain path") }
-                let value = try path.resolve(in: input, environment: environment)
+                let value = try value(expression)
                 let isAddress = !isPath && !Self.hasCompleteHost(text)
                 if isAddress {
                     // Scheme and host never come from a message.
-                    guard path.root == .environment, let address = value.string else {
+                    guard expression.path?.root == .environment, let address = value.string else {
                         throw .failed(message: "\(expression) cannot give a URL's scheme or host; expected $env.NAME")
                     }
                     text += address
@@ -55,7 +63,7 @@ package struct URLTemplate: Sendable, Hashable {
     }
 
     /// Whether the text begins with a scheme that is supported and a host.
-    static func hasHost(_ text: String) -> Bool {
+    package static func hasHost(_ text: String) -> Bool {
         guard let scheme = schemes.first(where: { text.hasPrefix($0) }) else { return false }
         guard let first = text.dropFirst(scheme.count).first else { return false }
         return !"/?#:@".contains(first)
