@@ -1,0 +1,346 @@
+import Delivery
+import Expressions
+import Primitives
+
+/// Going forward: the steps are walked from the first one on after every event, and whatever can begin begins. Where the
+/// walk ends is decided by nothing but the state, so that it is the same after a crash.
+extension SagaMachine {
+    private enum Progress {
+        case busy
+        /// With the output of the last step.
+        case ended(JSON)
+        /// By this step.
+        case failed(StepPath)
+    }
+
+    mutating func goForward() {
+        // The hook of the end, and its output, may be under way.
+        guard !evaluations.values.contains(.ending) else { return }
+        switch walk(program.definition.steps, in: nil) {
+        case .busy: break
+        case .failed(let path): giveUp(at: path)
+        case .ended:
+            // What stands in the way of the last step's walk may have changed the status.
+            guard state.status == .running else { return }
+            let output = program.definition.output
+            evaluate(output?.expressions ?? [], scope: scope(), for: .ending)
+        }
+    }
+
+    private mutating func walk(_ steps: [Step], in container: StepPath?) -> Progress {
+        var last = JSON.null
+        for step in steps {
+            let path = container?.child(step.id) ?? StepPath(step.id)
+            if state.steps[path] == nil { prepare(step, path) }
+            guard state.status == .running else { return .busy }
+            if state.steps[path]?.status == .running, !step.action.children.isEmpty, !isEvaluating(path) {
+                switch walkInside(step, path) {
+                case .busy: return .busy
+                case .failed(let inner): return .failed(inner)
+                case .ended(let output): finish(path, output)
+                }
+            }
+            if case .received(let payload)? = state.steps[path]?.action.phase, !isEvaluating(path) {
+                finish(path, payload)
+            }
+            takeSignal(path)
+            guard let ended = state.steps[path] else { return .busy }
+            switch ended.status {
+            case .pending, .running, .waiting: return .busy
+            case .failed, .unknown: return .failed(path)
+            case .succeeded, .skipped: last = ended.output
+            }
+        }
+        return .ended(last)
+    }
+
+    private mutating func walkInside(_ step: Step, _ path: StepPath) -> Progress {
+        switch step.action {
+        case .parallel(let parallel): walkBranches(parallel, path)
+        case .foreach(let loop): walkIterations(loop, path)
+        case .choose(let choice):
+            if let index = state.steps[path]?.choice {
+                walk(choice.cases[index].steps, in: path)
+            } else {
+                .ended(.null)
+            }
+        case .call, .publish, .wait, .await, .approve, .run, .set, .fail:
+            preconditionFailure("\(path) contains no steps")
+        }
+    }
+
+    private mutating func walkBranches(_ parallel: Parallel, _ path: StepPath) -> Progress {
+        var outputs: [(name: String, value: JSON)] = []
+        var isBusy = false
+        var failed: StepPath?
+        for branch in parallel.branches {
+            switch walk(branch.steps, in: path.child(branch.id)) {
+            case .busy: isBusy = true
+            case .ended(let output): outputs.append((branch.id, output))
+            case .failed(let inner):
+                if parallel.onError == .abort { return .failed(inner) }
+                failed = failed ?? inner
+            }
+        }
+        if isBusy { return .busy }
+        return failed.map(Progress.failed) ?? .ended(.object(JSONObject(outputs)))
+    }
+
+    private mutating func walkIterations(_ loop: Foreach, _ path: StepPath) -> Progress {
+        let count = state.steps[path]?.action.input.array?.count ?? 0
+        var outputs: [JSON] = []
+        var busy = 0
+        for index in 0..<count {
+            switch walk(loop.steps, in: path.iteration(index)) {
+            case .busy:
+                busy += 1
+                if busy == loop.limit { return .busy }
+            case .failed(let inner): return .failed(inner)
+            case .ended(let output): outputs.append(output)
+            }
+        }
+        return busy > 0 ? .busy : .ended(.array(outputs))
+    }
+
+    /// An ended step that did not succeed stands in the way.
+    private mutating func giveUp(at path: StepPath) {
+        guard let failed = state.steps[path] else { return }
+        let failure = (failed.error ?? Failure(type: "failed")).at(path)
+        if state.hasPivoted {
+            getStuck(Trouble(.forward, step: path, detail: failure.detail ?? failure.type, interrupted: .running))
+        } else if program.step(path)?.isPivot == true, failed.status == .unknown {
+            getStuck(Trouble(.pivot, step: path, detail: failure.detail ?? failure.type, interrupted: .running))
+        } else {
+            abort(state.noted ?? failure)
+        }
+    }
+
+    // MARK: - Beginning a step
+
+    private mutating func prepare(_ step: Step, _ path: StepPath) {
+        guard !isEvaluating(path) else { return }
+        if let condition = step.condition, !passed.contains(path) {
+            return evaluate([condition], scope: scope(for: path), for: .condition(path))
+        }
+        if case .choose(let choice) = step.action { return consider(0, of: choice, path) }
+        evaluate(step.action.expressions, scope: scope(for: path), for: .start(path))
+    }
+
+    mutating func decideCondition(_ path: StepPath, _ result: Result<[JSON], ExpressionError>) {
+        switch result {
+        case .failure(let error): failExpression(path, error)
+        case .success(let values) where values[0].isTrue:
+            passed.insert(path)
+            if let step = program.step(path) { prepare(step, path) }
+        case .success:
+            record(.skipped(reason: "its condition is false", output: .null, by: nil), path, .action)
+        }
+    }
+
+    private mutating func consider(_ index: Int, of choice: Switch, _ path: StepPath) {
+        guard index < choice.cases.count else { return choose(nil, path) }
+        guard let condition = choice.cases[index].condition else { return choose(index, path) }
+        evaluate([condition], scope: scope(for: path), for: .choice(path, index))
+    }
+
+    mutating func decideChoice(_ path: StepPath, _ index: Int, _ result: Result<[JSON], ExpressionError>) {
+        guard case .choose(let choice)? = program.step(path)?.action else { return }
+        switch result {
+        case .failure(let error): failExpression(path, error)
+        case .success(let values) where values[0].isTrue: choose(index, path)
+        case .success: consider(index + 1, of: choice, path)
+        }
+    }
+
+    private mutating func choose(_ index: Int?, _ path: StepPath) {
+        var start = Fact.Start()
+        start.choice = index
+        record(.started(start), path, .action)
+    }
+
+    mutating func failExpression(_ path: StepPath, _ error: ExpressionError) {
+        record(.stepFailed(Failure(error), isUnknown: false), path, .action)
+    }
+
+    mutating func start(_ path: StepPath, _ result: Result<[JSON], ExpressionError>) {
+        guard let step = program.step(path) else { return }
+        do throws(ExpressionError) {
+            try start(step, path, Bindings(step.action.expressions, try result.get()))
+        } catch {
+            failExpression(path, error)
+        }
+    }
+
+    private mutating func start(_ step: Step, _ path: StepPath, _ values: Bindings) throws(ExpressionError) {
+        var start = Fact.Start()
+        start.compensates = step.compensation != nil
+        switch step.action {
+        case .call(let call):
+            start.input = try call.input(values)
+            start.request = try call.request(values)
+            start.deadline = step.deadline.map { now + $0 }
+            send(start, path, .action)
+        case .publish(let publication):
+            let message = try publication.message(.step(path, .action), values)
+            record(.started(start), path, .action)
+            if let failure = refusedMessages[message.origin] {
+                return record(.stepFailed(failure, isUnknown: false), path, .action)
+            }
+            effects.append(.publish(message))
+            finish(path, .null)
+        case .parallel: record(.started(start), path, .action)
+        case .foreach(let loop):
+            let items = try values(loop.items)
+            guard let count = items.array?.count else {
+                throw .failed(message: "\(loop.items) is \(items.kind); expected an array")
+            }
+            guard count <= Foreach.mostItems else {
+                throw .failed(message: "\(loop.items) has \(count) items; expected at most \(Foreach.mostItems)")
+            }
+            start.input = items
+            record(.started(start), path, .action)
+        case .choose: preconditionFailure("a switch chooses first")
+        case .wait(let wait):
+            start.phase = .timer(until: try wait.end(from: now, values))
+            record(.started(start), path, .action)
+        case .await(let waiting):
+            start.phase = .signal(name: waiting.event, until: waiting.timeout.map { now + $0 })
+            record(.started(start), path, .action)
+        case .approve(let approval):
+            start.input = ["prompt": .string(try approval.prompt.text(values.value))]
+            start.phase = .signal(name: step.id, until: approval.timeout.map { now + $0 })
+            record(.started(start), path, .action)
+        case .run(let run):
+            start.input = try run.input.resolve(values.value)
+            start.phase = .child
+            start.deadline = step.deadline.map { now + $0 }
+            let key = try run.key.map { (template) throws(ExpressionError) in try template.text(values.value) }
+            start.compensates = true
+            record(.started(start), path, .action)
+            effects.append(.startChild(path, saga: run.saga, input: start.input, key: key))
+        case .set(let value):
+            let output = try value.resolve(values.value)
+            record(.started(start), path, .action)
+            finish(path, output)
+        case .fail(let fail):
+            let detail = try fail.detail.map { (template) throws(ExpressionError) in try template.text(values.value) }
+            record(.started(start), path, .action)
+            record(.stepFailed(Failure(type: fail.type, detail: detail), isUnknown: false), path, .action)
+        }
+    }
+
+    // MARK: - Ending a step
+
+    /// The step has done what it was to do; its output is reshaped, if the definition says so, and recorded.
+    mutating func finish(_ path: StepPath, _ raw: JSON) {
+        guard let output = program.step(path)?.output else { return record(.succeeded(output: raw), path, .action) }
+        evaluate(output.expressions, scope: scope(for: path, [("output", raw)]), for: .output(path, raw: raw))
+    }
+
+    mutating func reshape(_ path: StepPath, _ raw: JSON, _ result: Result<[JSON], ExpressionError>) {
+        guard let output = program.step(path)?.output else { return }
+        do throws(ExpressionError) {
+            let values = Bindings(output.expressions, try result.get())
+            record(.succeeded(output: try output.resolve(values.value)), path, .action)
+        } catch {
+            // It has happened all the same.
+            record(.stepFailed(Failure(error), isUnknown: true), path, .action)
+        }
+    }
+
+    /// Gives a waiting step the signal that it waits for, if it has come.
+    private mutating func takeSignal(_ path: StepPath) {
+        guard case .signal(let name, _)? = state.steps[path]?.action.phase,
+            let payload = state.signals[name]?.first
+        else { return }
+        record(.received(event: name, payload: payload), path, .action)
+        if case .approve? = program.step(path)?.action { return decide(path, payload) }
+        finish(path, payload)
+    }
+
+    /// No payload approves; so do `true` and `{"approved": true}`.
+    private mutating func decide(_ path: StepPath, _ payload: JSON) {
+        let verdict = payload["approved"] ?? payload
+        if verdict == true || payload.isNull { return finish(path, payload) }
+        let reason = payload["reason"]?.string ?? payload["comment"]?.string
+        record(.stepFailed(Failure(type: "rejected", detail: reason), isUnknown: false), path, .action)
+    }
+
+    // MARK: - Ending the saga
+
+    mutating func end(_ result: Result<[JSON], ExpressionError>) {
+        guard state.status == .running else { return }
+        do throws(ExpressionError) {
+            let template = program.definition.output
+            let values = Bindings(template?.expressions ?? [], try result.get())
+            let output = try template?.resolve(values.value) ?? .null
+            record(.completed(output: output))
+            leave(.completed)
+        } catch {
+            let failure = Failure(error)
+            if state.hasPivoted {
+                getStuck(Trouble(.forward, detail: "output: \(failure.detail ?? "")", interrupted: .running))
+            } else {
+                abort(failure)
+            }
+        }
+    }
+
+    /// Tells whoever wants to know that the saga has ended.
+    mutating func leave(_ hook: SagaDefinition.Hook) {
+        effects.append(
+            .tellParent(
+                SagaEvent.ChildOutcome(status: state.status, output: state.output, failure: state.failure)))
+        announce(hook)
+    }
+
+    mutating func announce(_ hook: SagaDefinition.Hook) {
+        guard let publication = program.definition.hooks[hook] else { return }
+        evaluate(
+            publication.expressions, scope: scope(nil, [("failure", state.failureJSON)]), for: .hook(hook))
+    }
+
+    mutating func publish(_ hook: SagaDefinition.Hook, _ result: Result<[JSON], ExpressionError>) {
+        guard let publication = program.definition.hooks[hook] else { return }
+        do throws(ExpressionError) {
+            let values = Bindings(publication.expressions, try result.get())
+            let message = try publication.message(.hook(hook), values)
+            if let failure = refusedMessages[message.origin] {
+                return record(.hookFailed(hook: "on_\(hook.rawValue)", error: failure.detail ?? failure.type))
+            }
+            effects.append(.publish(message))
+        } catch {
+            record(.hookFailed(hook: "on_\(hook.rawValue)", error: "\(error)"))
+        }
+    }
+
+    mutating func getStuck(_ trouble: Trouble) {
+        let effort = trouble.step.flatMap { state.effort($0, trouble.op) }
+        record(.stuck(trouble), trouble.step, trouble.op)
+        effects.append(
+            .bury(
+                Effect.Letter(
+                    step: trouble.step, op: trouble.op, reason: trouble.reason.rawValue, detail: trouble.detail,
+                    attempts: effort?.attempts ?? 0, input: effort?.input ?? .null)))
+        announce(.stuck)
+    }
+}
+
+extension JSON {
+    /// As in jq: everything but false and null.
+    fileprivate var isTrue: Bool { !isNull && self != false }
+}
+
+extension Wait {
+    fileprivate func end(from now: Timestamp, _ values: Bindings) throws(ExpressionError) -> Timestamp {
+        switch self {
+        case .duration(let duration): return now + duration
+        case .until(let expression):
+            let value = try values(expression)
+            guard let time = value.string.flatMap({ Timestamp(rfc3339: $0) }) else {
+                throw .failed(message: "\(expression) is \(value.text); expected a time such as 2026-01-31T08:00:00Z")
+            }
+            return time
+        }
+    }
+}

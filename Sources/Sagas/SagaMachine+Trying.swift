@@ -1,0 +1,312 @@
+import Delivery
+package import Primitives
+
+/// Tries: requests that go out, and what becomes of them. The same for doing and for undoing.
+extension SagaMachine {
+    // MARK: - Sending
+
+    /// The first try of an effort.
+    mutating func send(_ start: Fact.Start, _ path: StepPath, _ op: Op) {
+        var start = start
+        start.phase = .trying(until: patience(path, op, deadline: start.deadline))
+        record(.started(start), path, op, attempt: 1)
+        emit(path, op)
+    }
+
+    private mutating func sendAgain(_ path: StepPath, _ op: Op) {
+        guard let effort = state.effort(path, op) else { return }
+        // A try that the worker's death cut off, and one that is answered "ongoing", goes on under its number.
+        let isNext = if case .retrying = effort.phase { !effort.isRepeat } else { false }
+        record(
+            .sent(until: patience(path, op, deadline: effort.deadline)), path, op,
+            attempt: effort.attempts + (isNext ? 1 : 0))
+        emit(path, op)
+    }
+
+    private func patience(_ path: StepPath, _ op: Op, deadline: Timestamp?) -> Timestamp {
+        let end = now + timeout(path, op)
+        return deadline.map { min($0, end) } ?? end
+    }
+
+    private func timeout(_ path: StepPath, _ op: Op) -> Duration {
+        guard let step = program.step(path) else { return Step.defaultTimeout }
+        return op == .action ? step.timeout : step.compensation?.timeout ?? Step.defaultTimeout
+    }
+
+    func policy(_ path: StepPath, _ op: Op) -> RetryPolicy {
+        guard let step = program.step(path) else { return RetryPolicy() }
+        return op == .action ? step.retry : step.compensation?.retry ?? RetryPolicy()
+    }
+
+    private mutating func emit(_ path: StepPath, _ op: Op) {
+        guard let effort = state.effort(path, op), case .trying(let until) = effort.phase, let request = effort.request
+        else { return }
+        switch request {
+        case .http(let http):
+            effects.append(
+                .call(
+                    Effect.CallEffect(
+                        step: path, op: op, send: effort.sends, attempt: effort.attempts, request: http,
+                        body: effort.input,
+                        timeout: http.isAsync ? min(until - now, Step.defaultTimeout) : until - now, deadline: until,
+                        idempotencyKey: idempotencyKey(path, op, effort),
+                        forwardKey: op == .compensate
+                            ? state.steps[path].map { idempotencyKey(path, .action, $0.action) } : nil)))
+        case .sql:
+            guard let statement = program.statement(path, op) else { return }
+            effects.append(
+                .query(
+                    Effect.QueryEffect(
+                        step: path, op: op, send: effort.sends, statement: statement,
+                        arguments: effort.input.array ?? [], timeout: until - now)))
+        }
+    }
+
+    private func idempotencyKey(_ path: StepPath, _ op: Op, _ effort: Effort) -> String {
+        "\(head.id)/\(path)/\(op.rawValue)" + (effort.edits > 0 ? "/\(effort.edits)" : "")
+    }
+
+    // MARK: - Outcomes
+
+    mutating func answered(_ path: StepPath, _ op: Op, send: Int, _ result: SagaEvent.TryResult) {
+        guard let effort = state.effort(path, op), effort.sends == send, case .trying = effort.phase,
+            state.status != .terminated
+        else {
+            // After a callback the 202 comes late as a rule.
+            if result == .accepted { return }
+            return record(.late(result.summary), path, op, attempt: state.effort(path, op)?.attempts)
+        }
+        switch result {
+        case .succeeded(let output): succeed(path, op, output)
+        case .accepted:
+            var until = patience(path, op, deadline: effort.deadline)
+            if case .trying(let end) = effort.phase { until = end }
+            if isAborting(op) { until = min(until, now + Self.abortWait) }
+            record(.accepted(until: until), path, op, attempt: effort.attempts)
+        case .ongoing(let retryAfter):
+            let policy = policy(path, op)
+            let next = now + max(policy.ongoingInterval, min(retryAfter ?? .zero, policy.retryAfterMax))
+            if isAborting(op) || limit(path, op, effort).map({ next > $0 }) == true {
+                let failure = Failure(type: "ongoing", detail: "the handler is still at work")
+                return fail(path, op, failure, happened: .unknown)
+            }
+            record(.ongoing(next: next), path, op, attempt: effort.attempts)
+        case .failed(let error, let happened, let retryAfter):
+            failTry(path, op, Failure(error, or: "exhausted"), happened: happened, retryAfter: retryAfter)
+        case .refused(let error, let isUnknown):
+            if op == .compensate, error.status == 404 || error.status == 410 { return succeed(path, op, .null) }
+            fail(path, op, Failure(error, or: "refused"), happened: isUnknown ? .unknown : .no)
+        }
+    }
+
+    mutating func calledBack(_ path: StepPath, _ op: Op, send: Int, _ callback: SagaEvent.Callback) {
+        guard let effort = state.effort(path, op), effort.sends == send, effort.request?.isAsync == true,
+            effort.isAwaitingCallback, state.status != .terminated, !isEvaluating(path)
+        else {
+            return record(.late("callback: \(callback.summary)"), path, op, attempt: state.effort(path, op)?.attempts)
+        }
+        switch callback {
+        case .completed(let output): succeed(path, op, output)
+        case .failed(let failure): fail(path, op, failure, happened: .no)
+        case .heartbeat(let extension_):
+            // While it aborts the wait has an end that a heartbeat does not move.
+            guard !isAborting(op) else { return }
+            let until = now + extension_
+            record(
+                .heartbeat(until: effort.deadline.map { min($0, until) } ?? until), path, op, attempt: effort.attempts)
+        }
+    }
+
+    private mutating func succeed(_ path: StepPath, _ op: Op, _ output: JSON) {
+        switch op {
+        case .action: finish(path, output)
+        case .compensate: record(.succeeded(output: output), path, op, attempt: state.effort(path, op)?.attempts)
+        }
+    }
+
+    mutating func failTry(
+        _ path: StepPath, _ op: Op, _ failure: Failure, happened: TryOutcome.Knowledge, retryAfter: Duration?
+    ) {
+        guard let effort = state.effort(path, op) else { return }
+        let policy = policy(path, op)
+        let next =
+            now
+            + max(
+                policy.delay(after: effort.attempts - effort.attemptsBefore, random: chance),
+                min(retryAfter ?? .zero, policy.retryAfterMax))
+        var failure = failure
+        var isLast = isAborting(op)
+        if case .limited(let most) = policy.attempts, effort.attempts - effort.attemptsBefore >= most { isLast = true }
+        if !isLast, let limit = limit(path, op, effort), next > limit {
+            isLast = true
+            failure.type = failure.type == "exhausted" ? "deadline" : failure.type
+        }
+        // A reason to abort has come, and the pivot is known not to have happened.
+        if op == .action, state.noted != nil, program.step(path)?.isPivot == true, happened == .no,
+            !effort.mayHaveHappened
+        {
+            isLast = true
+        }
+        if isLast { return fail(path, op, failure, happened: happened) }
+        record(
+            .tryFailed(failure.at(path), happened: happened, next: next), path, op, attempt: effort.attempts)
+    }
+
+    /// When there is no use in a further try.
+    private func limit(_ path: StepPath, _ op: Op, _ effort: Effort) -> Timestamp? {
+        var limits: [Timestamp] = []
+        if let deadline = effort.deadline { limits.append(deadline) }
+        if let most = policy(path, op).maxElapsed, let began = effort.began { limits.append(began + most) }
+        if op == .action, !state.hasPivoted, program.step(path)?.isPivot != true, let deadline = state.deadline {
+            limits.append(deadline)
+        }
+        return limits.min()
+    }
+
+    private func isAborting(_ op: Op) -> Bool { op == .action && state.status == .compensating }
+
+    /// For good.
+    mutating func fail(_ path: StepPath, _ op: Op, _ failure: Failure, happened: TryOutcome.Knowledge) {
+        guard let effort = state.effort(path, op) else { return }
+        let isUnknown = happened == .unknown || effort.mayHaveHappened
+        record(.stepFailed(failure.at(path), isUnknown: isUnknown), path, op, attempt: effort.attempts)
+        if op == .compensate {
+            getStuck(
+                Trouble(
+                    .compensation, step: path, op: op, detail: failure.detail ?? failure.type,
+                    interrupted: .compensating))
+        }
+    }
+
+    // MARK: - Time
+
+    mutating func tick() {
+        guard state.begunAt != nil, state.suspendedAt == nil, !state.status.hasEnded || state.isUndoing else { return }
+        if state.status == .running, let deadline = state.deadline, deadline <= now { expire() }
+        for path in state.starts {
+            for op in [Op.action, .compensate] { tick(path, op) }
+        }
+    }
+
+    private mutating func expire() {
+        let failure = Failure(
+            type: "timeout",
+            detail: "the saga did not complete within \(program.definition.timeout?.text ?? "its timeout")")
+        if state.hasPivoted {
+            getStuck(Trouble(.timeout, detail: failure.detail, interrupted: .running))
+        } else {
+            abort(failure)
+        }
+    }
+
+    private mutating func tick(_ path: StepPath, _ op: Op) {
+        guard state.status == .running || state.status == .compensating, let effort = state.effort(path, op),
+            !isEvaluating(path)
+        else { return }
+        switch effort.phase {
+        case .idle, .received, .trying: break
+        case .retrying(let at), .ongoing(let at):
+            if let deadline = effort.deadline, deadline <= now {
+                let failure = effort.lastError ?? Failure(type: "deadline")
+                fail(path, op, Failure(type: "deadline", detail: failure.detail), happened: .no)
+            } else if at <= now, !isAborting(op) {
+                sendAgain(path, op)
+            }
+        case .callback(let until):
+            guard until <= now else { return }
+            failTry(
+                path, op, Failure(type: "timeout", detail: "no callback came in time"), happened: .unknown,
+                retryAfter: nil)
+        case .timer(let until):
+            if until <= now { finish(path, .null) }
+        case .signal(let name, let until?):
+            guard until <= now, state.signals[name]?.first == nil else { return }
+            if case .await(let waiting)? = program.step(path)?.action, waiting.onTimeout == .continue {
+                return finish(path, .null)
+            }
+            let failure = Failure(type: "timeout", detail: "no \(name) came in time")
+            record(.stepFailed(failure, isUnknown: false), path, op)
+        case .signal(_, nil): break
+        case .child:
+            guard let deadline = effort.deadline, deadline <= now, op == .action, state.status == .running else {
+                return
+            }
+            if state.hasPivoted || program.step(path)?.isPivot == true { return }
+            abort(Failure(step: path, type: "deadline", detail: "the sub-saga did not end in time"))
+        }
+    }
+
+    /// When the machine wants the next `tick`; nil while only others can move it.
+    package var nextDue: Timestamp? {
+        guard state.begunAt != nil, state.suspendedAt == nil,
+            state.status == .running || state.status == .compensating
+        else { return nil }
+        var due: [Timestamp] = []
+        if state.status == .running, let deadline = state.deadline, !isPivotUnderWay || state.noted == nil {
+            due.append(deadline)
+        }
+        for path in state.starts {
+            guard let step = state.steps[path] else { continue }
+            for (op, effort) in [(Op.action, step.action), (.compensate, step.undo ?? Effort())] {
+                switch effort.phase {
+                case .idle, .received, .trying, .signal(_, nil): break
+                case .retrying(let at), .ongoing(let at):
+                    if !isAborting(op) { due.append(effort.deadline.map { min($0, at) } ?? at) }
+                case .callback(let until), .timer(let until), .signal(_, let until?): due.append(until)
+                case .child: if state.status == .running, let deadline = effort.deadline { due.append(deadline) }
+                }
+            }
+            if state.status == .compensating, let quiet = step.action.quietAt, step.compensationStatus == .pending {
+                due.append(quiet)
+            }
+        }
+        return due.min()
+    }
+}
+
+extension SagaProgram {
+    func statement(_ path: StepPath, _ op: Op) -> String? {
+        switch (op, step(path)?.action, step(path)?.compensation?.action) {
+        case (.action, .call(.sql(let call)), _), (.compensate, _, .call(.sql(let call))): call.statement
+        default: nil
+        }
+    }
+}
+
+extension Effort {
+    fileprivate var isAwaitingCallback: Bool {
+        switch phase {
+        case .trying, .callback: true
+        case .idle, .retrying, .ongoing, .timer, .signal, .received, .child: false
+        }
+    }
+}
+
+extension Request {
+    fileprivate var isAsync: Bool {
+        if case .http(let http) = self { http.isAsync } else { false }
+    }
+}
+
+extension SagaEvent.TryResult {
+    /// For the history, without the handler's words.
+    fileprivate var summary: String {
+        switch self {
+        case .succeeded: "succeeded"
+        case .accepted: "accepted"
+        case .ongoing: "ongoing"
+        case .failed(let error, _, _): "failed: \(error.summary)"
+        case .refused(let error, _): "refused: \(error.summary)"
+        }
+    }
+}
+
+extension SagaEvent.Callback {
+    fileprivate var summary: String {
+        switch self {
+        case .completed: "completed"
+        case .failed(let failure): "failed: \(failure.type)"
+        case .heartbeat: "heartbeat"
+        }
+    }
+}

@@ -1,0 +1,278 @@
+import Delivery
+package import Primitives
+
+extension SagaState {
+    package func effort(_ path: StepPath, _ op: Op) -> Effort? {
+        op == .action ? steps[path]?.action : steps[path]?.undo
+    }
+
+    /// Why it aborts, as `.failure` shows it; why it is stuck while it is.
+    package var failureJSON: JSON {
+        failure?.json ?? trouble.map { Failure(step: $0.step, type: $0.reason.rawValue, detail: $0.detail).json }
+            ?? .null
+    }
+
+    /// The only place where the state changes.
+    mutating func apply(_ fact: Fact, to program: SagaProgram) {
+        if let path = fact.step {
+            applyToStep(fact, path, fact.op ?? .action, program)
+        }
+        applyToSaga(fact)
+    }
+
+    private mutating func applyToSaga(_ fact: Fact) {
+        switch fact.kind {
+        case .begun(let limit):
+            begunAt = fact.at
+            deadline = limit
+        case .aborting(let reason):
+            status = .compensating
+            failure = reason
+            noted = nil
+            capCallbacks(at: fact.at + SagaMachine.abortWait)
+        case .noted(let reason): noted = reason
+        case .compensating(let paths):
+            isUndoing = true
+            for path in paths { steps[path]?.compensationStatus = .pending }
+        case .completed(let value):
+            status = .completed
+            output = value
+            suspendedAt = nil
+        case .compensated:
+            status = .compensated
+            suspendedAt = nil
+        case .failed(let reason):
+            status = .failed
+            failure = reason
+            suspendedAt = nil
+        case .stuck(let reason):
+            status = .stuck
+            trouble = reason
+        case .terminated:
+            status = .terminated
+            suspendedAt = nil
+            trouble = nil
+        case .suspended: suspendedAt = fact.at
+        case .resumed:
+            if let since = suspendedAt { postponeDeadlines(by: fact.at - since) }
+            suspendedAt = nil
+        case .signalled(let event, let payload, _): signals[event, default: []].append(payload)
+        case .received(let event, _): signals[event]?.removeFirst()
+        case .retried, .resolved: leaveTrouble(at: fact.at)
+        case .skipped(_, _, let by): if by != nil { leaveTrouble(at: fact.at) }
+        case .refused, .hookFailed, .started, .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .succeeded,
+            .stepFailed, .late:
+            break
+        }
+    }
+
+    private mutating func leaveTrouble(at now: Timestamp) {
+        guard let reason = trouble else { return }
+        status = reason.interrupted
+        trouble = nil
+        // A saga that was late is not late again at once.
+        if let limit = deadline, limit <= now { deadline = nil }
+    }
+
+    private mutating func capCallbacks(at end: Timestamp) {
+        for path in starts {
+            if case .callback(let until)? = steps[path]?.action.phase {
+                steps[path]?.action.phase = .callback(until: min(until, end))
+            }
+        }
+    }
+
+    private mutating func postponeDeadlines(by time: Duration) {
+        deadline = deadline.map { $0 + time }
+        for path in starts {
+            steps[path]?.action.postponeDeadlines(by: time)
+            steps[path]?.undo?.postponeDeadlines(by: time)
+        }
+    }
+
+    // MARK: - Steps
+
+    private mutating func applyToStep(_ fact: Fact, _ path: StepPath, _ op: Op, _ program: SagaProgram) {
+        switch fact.kind {
+        case .started(let start): startStep(start, fact, path, op, program)
+        case .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .received: goOn(fact, path, op)
+        case .succeeded, .stepFailed, .skipped: endStep(fact, path, op, program)
+        case .retried(let input, _): retryStep(input, fact.at, path, op, program)
+        case .resolved(let happened, _): if !happened { change(path, op) { $0.mayHaveHappened = false } }
+        case .begun, .aborting, .noted, .compensating, .completed, .compensated, .failed, .stuck, .terminated,
+            .suspended,
+            .resumed, .signalled, .refused, .hookFailed, .late:
+            break
+        }
+    }
+
+    private mutating func change(_ path: StepPath, _ op: Op, _ body: (inout Effort) -> Void) {
+        switch op {
+        case .action: body(&steps[path, default: StepState()].action)
+        case .compensate: if steps[path]?.undo != nil { body(&steps[path]!.undo!) }
+        }
+    }
+
+    private mutating func startStep(
+        _ start: Fact.Start, _ fact: Fact, _ path: StepPath, _ op: Op, _ program: SagaProgram
+    ) {
+        var effort = Effort()
+        effort.phase = start.phase
+        effort.input = start.input
+        effort.request = start.request
+        effort.deadline = start.deadline
+        effort.began = fact.at
+        if start.request != nil {
+            effort.attempts = 1
+            effort.sends = 1
+        }
+        switch op {
+        case .action:
+            clock += 1
+            var step = StepState()
+            step.startedAt = clock
+            step.action = effort
+            step.choice = start.choice
+            step.status = effort.isWaiting ? .waiting : .running
+            steps[path] = step
+            starts.append(path)
+        case .compensate:
+            // Sends are numbered on: the tokens of an earlier round stay stale.
+            effort.sends += steps[path]?.undo?.sends ?? 0
+            steps[path]?.undo = effort
+            steps[path]?.compensationStatus = .running
+        }
+    }
+
+    private mutating func goOn(_ fact: Fact, _ path: StepPath, _ op: Op) {
+        change(path, op) { effort in
+            switch fact.kind {
+            case .sent(let until):
+                effort.phase = .trying(until: until)
+                effort.attempts = fact.attempt ?? effort.attempts
+                effort.sends += 1
+                effort.isRepeat = false
+            case .tryFailed(let failure, let happened, let next):
+                effort.phase = .retrying(at: next)
+                effort.lastError = failure
+                if happened == .unknown { effort.mayHaveHappened = true }
+            case .ongoing(let next): effort.phase = .ongoing(at: next)
+            case .accepted(let until), .heartbeat(let until): effort.phase = .callback(until: until)
+            case .lost:
+                // A statement was rolled back with its worker's session.
+                if effort.request != .sql {
+                    effort.mayHaveHappened = true
+                    if case .trying(let until) = effort.phase { effort.quietAt = max(until, effort.quietAt ?? until) }
+                }
+                effort.phase = .retrying(at: fact.at)
+                effort.isRepeat = true
+            case .received(_, let payload): effort.phase = .received(payload)
+            default: preconditionFailure("\(fact.kind) does not go on")
+            }
+        }
+        guard op == .action, let effort = steps[path]?.action else { return }
+        steps[path]?.status = effort.isWaiting ? .waiting : .running
+    }
+
+    private mutating func endStep(_ fact: Fact, _ path: StepPath, _ op: Op, _ program: SagaProgram) {
+        change(path, op) { $0.phase = .idle }
+        if op == .compensate {
+            switch fact.kind {
+            case .succeeded: steps[path]?.compensationStatus = .compensated
+            case .skipped:
+                steps[path]?.compensationStatus = .skipped
+                skipped += 1
+            default: steps[path]?.compensationStatus = .failed
+            }
+            return
+        }
+        clock += 1
+        steps[path, default: StepState()].endedAt = clock
+        switch fact.kind {
+        case .succeeded(let value):
+            steps[path]?.status = .succeeded
+            steps[path]?.output = value
+            steps[path]?.error = nil
+            if program.step(path)?.isPivot == true {
+                hasPivoted = true
+                // A timeout that was noted is dropped with its note.
+                if noted != nil, let limit = deadline, limit <= fact.at { deadline = nil }
+                noted = nil
+            }
+        case .skipped(_, let value, _):
+            steps[path]?.status = .skipped
+            steps[path]?.output = value
+            steps[path]?.error = nil
+        case .stepFailed(let failure, let isUnknown):
+            steps[path]?.status = isUnknown ? .unknown : .failed
+            steps[path]?.error = failure
+            if isUnknown { steps[path]?.action.mayHaveHappened = true }
+        default: preconditionFailure("\(fact.kind) ends no step")
+        }
+    }
+
+    private mutating func retryStep(
+        _ input: JSON?, _ now: Timestamp, _ path: StepPath, _ op: Op, _ program: SagaProgram
+    ) {
+        guard effort(path, op)?.request != nil else {
+            // Nothing was sent: it begins from the beginning.
+            switch op {
+            case .action:
+                steps[path] = nil
+                starts.removeAll { $0 == path }
+            case .compensate: steps[path]?.compensationStatus = .pending
+            }
+            return
+        }
+        change(path, op) { effort in
+            effort.phase = .retrying(at: now)
+            effort.attemptsBefore = effort.attempts
+            effort.began = now
+            if op == .action { effort.deadline = program.step(path)?.deadline.map { now + $0 } }
+            if let input {
+                effort.input = input
+                effort.edits += 1
+            }
+        }
+        switch op {
+        case .action:
+            steps[path]?.status = .waiting
+            steps[path]?.endedAt = nil
+        case .compensate: steps[path]?.compensationStatus = .running
+        }
+    }
+}
+
+extension Effort {
+    fileprivate var isWaiting: Bool {
+        switch phase {
+        case .idle, .trying, .received: false
+        case .retrying, .ongoing, .callback, .timer, .signal, .child: true
+        }
+    }
+
+    fileprivate mutating func postponeDeadlines(by time: Duration) {
+        deadline = deadline.map { $0 + time }
+        switch phase {
+        case .callback(let until): phase = .callback(until: until + time)
+        case .signal(let name, let until?): phase = .signal(name: name, until: until + time)
+        case .idle, .trying, .retrying, .ongoing, .timer, .signal(_, nil), .received, .child: break
+        }
+    }
+}
+
+extension Failure {
+    package var json: JSON {
+        var members: [(name: String, value: JSON)] = [("type", .string(type))]
+        if let detail { members.append(("detail", .string(detail))) }
+        if let status { members.append(("status", JSON(status))) }
+        if let step { members.append(("step", .string(step.text))) }
+        return .object(JSONObject(members))
+    }
+
+    package init(_ json: JSON) {
+        self.init(
+            step: json["step"]?.string.map { StepPath($0) }, type: json["type"]?.string ?? "failed",
+            detail: json["detail"]?.string, status: json["status"]?.int)
+    }
+}
