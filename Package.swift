@@ -63,16 +63,19 @@ let package = Package(
                 .embedInCode("001_outbox.up.sql"), .embedInCode("001_outbox.down.sql"),
                 .embedInCode("002_delivery.up.sql"), .embedInCode("002_delivery.down.sql"),
                 .embedInCode("003_operators.up.sql"), .embedInCode("003_operators.down.sql"),
-                .embedInCode("004_access.up.sql"), .embedInCode("004_access.down.sql"),
+                .embedInCode("004_sagas.up.sql"), .embedInCode("004_sagas.down.sql"),
+                .embedInCode("005_handlers.up.sql"), .embedInCode("005_handlers.down.sql"),
+                .embedInCode("006_access.up.sql"), .embedInCode("006_access.down.sql"),
             ],
             swiftSettings: strict),
-        module("Store", ["Primitives", "Delivery", "Expressions", "WorkflowFiles", "Postgres", "Migrations"]),
+        module("Store", ["Primitives", "Delivery", "Expressions", "Sagas", "WorkflowFiles", "Postgres", "Migrations"]),
 
         // Engine
         module(
             "Engine",
             [
-                "Primitives", "Telemetry", "Delivery", "WorkflowFiles", "Expressions", "Postgres", "HTTPClient",
+                "Primitives", "Telemetry", "Delivery", "Sagas", "WorkflowFiles", "Expressions", "Postgres",
+                "HTTPClient",
                 "Store", "CLibCrypto",
             ]),
 

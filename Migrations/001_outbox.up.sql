@@ -45,6 +45,8 @@ create table outrider.definition (
     name text not null,
     hash text not null,
     content jsonb not null,
+    -- Of a saga: nothing else may ever be applied under it.
+    version int generated always as ((content ->> 'version')::int) stored,
     applied_at timestamptz not null default clock_timestamp(),
     applied_by text not null,
     replaced_at timestamptz,
@@ -66,6 +68,8 @@ create table outrider.subscription (
     -- Set while messages from before it was applied are being looked for (`from:`); nothing is delivered meanwhile, so that
     -- what was routed already can be told from what was not.
     opening boolean not null default false,
+    -- The saga that a message starts (`start_on`); null for a subscription with a handler.
+    saga text,
     -- A removed subscription matches no topic. Its row stays: transactions that were open may still bring it a delivery, which
     -- then becomes a dead letter, and letters can be redriven when it is applied again.
     removed_at timestamptz

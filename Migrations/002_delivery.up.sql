@@ -136,7 +136,7 @@ begin
     insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
     select h.message_id, h.subscription_id, h.attempts + 1, clock_timestamp(), 'rescued',
         'the worker was lost while it had this delivery', worker_name
-    from held h;
+    from held h where h.subscription_id > 0;
     with taken as (
         delete from outrider.delivery d where d.owner = dead
         returning d.*
@@ -151,11 +151,13 @@ begin
             (due_at, subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
         select now() + interval '2 seconds' * row_number() over (order by t.id), t.subscription_id, t.attempts,
             t.rescues + 1, t.replay, t.redriven, t.message_id, t.first_tried_at
-        from taken t where t.rescues = 4
+        -- A saga is never buried: its engine has it stuck.
+        from taken t where t.rescues = 4 or t.rescues > 4 and t.subscription_id < 0
     )
     select count(*), array_agg(distinct t.subscription_id),
         count(outrider.bury(t.subscription_id, t.message_id, t.attempts, t.first_tried_at, 'abandoned',
-            'six workers in a row were lost while they had this delivery')) filter (where t.rescues > 4)
+            'six workers in a row were lost while they had this delivery'))
+            filter (where t.rescues > 4 and t.subscription_id > 0)
     into rescued, to_wake
     from taken t;
     perform outrider.wake(to_wake);
@@ -357,6 +359,6 @@ begin
     get diagnostics removed = row_count;
     total := total + removed;
     delete from outrider.operation where finished_at < now() - interval '30 days';
-    return total;
+    return total + outrider.prune_sagas(most);
 end
 $$;

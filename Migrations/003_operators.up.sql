@@ -447,5 +447,5 @@ select o.id, o.kind, o.subscription, o.from_time, o.to_time, o.key, o.created_at
 from outrider.operation o;
 
 create view outrider.definitions as
-select d.kind, d.name, d.hash, d.content, d.applied_at, d.applied_by, d.replaced_at
+select d.kind, d.name, d.hash, d.content, d.applied_at, d.applied_by, d.replaced_at, d.version
 from outrider.definition d;

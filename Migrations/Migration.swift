@@ -27,6 +27,9 @@ package struct Migration: Sendable {
             2, "delivery", up: PackageResources._02_delivery_up_sql, down: PackageResources._02_delivery_down_sql),
         Migration(
             3, "operators", up: PackageResources._03_operators_up_sql, down: PackageResources._03_operators_down_sql),
-        Migration(4, "access", up: PackageResources._04_access_up_sql, down: PackageResources._04_access_down_sql),
+        Migration(4, "sagas", up: PackageResources._04_sagas_up_sql, down: PackageResources._04_sagas_down_sql),
+        Migration(
+            5, "handlers", up: PackageResources._05_handlers_up_sql, down: PackageResources._05_handlers_down_sql),
+        Migration(6, "access", up: PackageResources._06_access_up_sql, down: PackageResources._06_access_down_sql),
     ]
 }

@@ -23,13 +23,13 @@ enum DeliveryRequest {
         var parent: TraceParent?
         if let own = message.headers { parent = addOwn(own, to: &headers) }
         headers.append("traceparent: \(parent?.child() ?? TraceParent.root(of: delivery.messageID))")
-        if let signer = route.signer {
+        if let signer = route.endpoint?.signer {
             headers += signer.headers(id: messageID, at: now, body: message.payload)
         }
         return HTTPRequest(
             id: id, method: route.method, url: route.url, headers: headers, body: message.payload,
             timeout: route.timeout,
-            tls: route.tls, freshConnection: route.guarantee == .atMostOnce)
+            tls: route.endpoint?.tls, freshConnection: route.guarantee == .atMostOnce)
     }
 
     /// Adds the headers that the publisher gave, but for those that are ours or the connection's. Returns the trace they name.

@@ -77,7 +77,7 @@ final class Dispatcher: Sendable {
                     ?? Lane(id: id, route: route, limit: limit, isPaused: isPaused, now: .now)
             }
             for var lane in state.lanes.values {
-                if lane.polling == .asleep || lane.holdsLockAwake { state.unlocks.append(lane.id) }
+                if lane.polling.holdsLock { state.unlocks.append(lane.id) }
                 for delivery in lane.dropBuffer() { giveBack(delivery, &state) }
                 state.evaluators[lane.id] = nil
                 // Requests in flight end as usual; the lane stays for them, and claims nothing.
@@ -144,7 +144,7 @@ final class Dispatcher: Sendable {
 
     func wake(_ subscriptions: [Int32]) {
         state.withLock { state in
-            for id in subscriptions { state.lanes[id]?.woken() }
+            for id in subscriptions { state.lanes[id]?.polling.woken() }
         }
         wakeup.signal()
     }
@@ -200,12 +200,12 @@ final class Dispatcher: Sendable {
             swap(&work.released, &state.released)
             swap(&work.exchange.wake, &state.unlocks)
             for (id, lane) in state.lanes {
-                if lane.holdsLockAwake {
+                if lane.polling.holdsLockAwake {
                     work.exchange.wake.append(id)
-                    state.lanes[id]?.gaveLockBack()
+                    state.lanes[id]?.polling.gaveLockBack()
                 }
                 guard !state.isDraining else { continue }
-                switch lane.polling {
+                switch lane.polling.state {
                 case .asleep, .benched: continue
                 case .at(let instant) where instant > now:
                     if lane.wanted > 0 { work.nextPoll = min(work.nextPoll ?? instant, instant) }
@@ -214,7 +214,7 @@ final class Dispatcher: Sendable {
                 }
                 let wanted = lane.wanted
                 guard wanted > 0 else { continue }
-                if lane.wantsSleep { work.exchange.sleep.append(id) }
+                if lane.polling.wantsSleep { work.exchange.sleep.append(id) }
                 work.exchange.requests.append(
                     ClaimRequest(
                         subscription: id, count: wanted, floor: lane.floor, removes: lane.route.guarantee == .atMostOnce
@@ -239,7 +239,7 @@ final class Dispatcher: Sendable {
         var toFilter: [(Int32, Expression, [ClaimedDelivery])] = []
         var crowded: [Int32] = []
         let requests = state.withLock { state in
-            for attempt in outcome.sleepAttempts { state.lanes[attempt.subscription]?.sleepTried(attempt) }
+            for attempt in outcome.sleepAttempts { state.lanes[attempt.subscription]?.polling.sleepTried(attempt) }
             var requests: [HTTPRequest] = []
             for request in exchange.requests {
                 let id = request.subscription

@@ -4,21 +4,8 @@ import Store
 import WorkflowFiles
 
 /// One subscription in this worker: what it holds, how much it has room for, and when it looks for more. A value without I/O;
-/// `Lanes` guards it.
-///
-/// Polling goes through these states:
-/// - `due`: looks at the next exchange. Can transition to: all.
-/// - `at`: looks again at an instant, 5 to 50 ms apart while publishers are active. Can transition to: `due`, `asleep`, `benched`.
-/// - `asleep`: holds the sleep lock, so that whoever makes work notifies. Can transition to: `due`.
-/// - `benched`: another worker holds the sleep lock; this one is called when that one has its hands full. Can transition to: `due`.
+/// the dispatcher guards it.
 struct Lane: Sendable {
-    enum Polling: Sendable, Equatable {
-        case due
-        case at(ContinuousClock.Instant)
-        case asleep
-        case benched
-    }
-
     let id: Int32
     let route: Route
     /// Deliveries in flight at once: as the file says, but no more than the worker sends at all.
@@ -29,19 +16,12 @@ struct Lane: Sendable {
     /// Claimed, and with the filter's evaluator at the moment.
     private(set) var inFilter = 0
     var floor: Int64 = 0
-    private(set) var polling = Polling.due
-    /// Whether the next look also tries to fall asleep: after one that found nothing.
-    private(set) var wantsSleep = false
-    /// Whether the sleep lock is to be given back with the next exchange.
-    private(set) var holdsLockAwake = false
-    private var interval = Self.shortestInterval
+    var polling = Polling()
     private var rate = 0.0
     private var completed = 0
     private var measuredAt: ContinuousClock.Instant
     private var averageBytes = 1024.0
 
-    private static let shortestInterval = Duration.milliseconds(5)
-    private static let longestInterval = Duration.milliseconds(50)
     /// How far ahead of the handler's pace rows are claimed: long enough to cover a round trip to the database.
     private static let lookahead = 0.04
     private static let mostAhead = 1000.0
@@ -62,7 +42,8 @@ struct Lane: Sendable {
         lane.buffer = buffer
         lane.inFlight = inFlight
         lane.inFilter = inFilter
-        lane.holdsLockAwake = polling == .asleep || holdsLockAwake
+        lane.polling = polling
+        lane.polling.startOver()
         lane.rate = rate
         lane.averageBytes = averageBytes
         return lane
@@ -71,8 +52,7 @@ struct Lane: Sendable {
     /// The same lane once its sleep lock is given back elsewhere.
     func withoutLock() -> Lane {
         var lane = self
-        lane.polling = .due
-        lane.holdsLockAwake = false
+        lane.polling = Polling()
         return lane
     }
 
@@ -99,47 +79,10 @@ struct Lane: Sendable {
     // MARK: - Events
 
     mutating func claimed(_ asked: Int, _ deliveries: [ClaimedDelivery], now: ContinuousClock.Instant) {
-        if deliveries.isEmpty {
-            guard polling != .asleep, polling != .benched else { return }
-            if wantsSleep {
-                polling = .at(now + interval)
-                interval = min(interval * 2, Self.longestInterval)
-            } else {
-                wantsSleep = true
-                polling = .due
-            }
-            return
-        }
         for delivery in deliveries {
             averageBytes += (Double(delivery.message?.payload.count ?? 0) + 256 - averageBytes) / 64
         }
-        if polling == .asleep { holdsLockAwake = true }
-        wantsSleep = false
-        interval = Self.shortestInterval
-        polling = deliveries.count == asked ? .due : .at(now + interval)
-    }
-
-    /// The answer to a try for the sleep lock; the claim of the same exchange is reported after it.
-    mutating func sleepTried(_ attempt: Exchange.SleepAttempt) {
-        if attempt.isHeld { polling = .asleep } else if attempt.isHeldByOther { polling = .benched }
-    }
-
-    /// Somebody made work, or the beat found some.
-    mutating func woken() {
-        switch polling {
-        case .asleep:
-            holdsLockAwake = true
-            polling = .due
-        case .benched, .at:
-            polling = .due
-        case .due: break
-        }
-        wantsSleep = false
-        interval = Self.shortestInterval
-    }
-
-    mutating func gaveLockBack() {
-        holdsLockAwake = false
+        polling.found(deliveries.count, of: asked, now: now)
     }
 
     mutating func enqueued(_ delivery: ClaimedDelivery) {
@@ -182,9 +125,7 @@ struct Lane: Sendable {
 
     /// A new session: the locks of the old one are gone, and so is what its floor was proven by.
     mutating func sessionBegan() {
-        polling = .due
-        wantsSleep = false
-        holdsLockAwake = false
+        polling = Polling()
         floor = 0
     }
 }

@@ -183,7 +183,7 @@ extension SagaMachine {
         case .publish(let publication):
             let message = try publication.message(.step(path, .action), values)
             record(.started(start), path, .action)
-            if let failure = refusedMessages[message.origin] {
+            if let failure = refused[message.origin] {
                 return record(.stepFailed(failure, isUnknown: false), path, .action)
             }
             effects.append(.publish(message))
@@ -217,6 +217,9 @@ extension SagaMachine {
             let key = try run.key.map { (template) throws(ExpressionError) in try template.text(values.value) }
             start.compensates = true
             record(.started(start), path, .action)
+            if let failure = refused[.step(path, .action)] {
+                return record(.stepFailed(failure, isUnknown: false), path, .action)
+            }
             effects.append(.startChild(path, saga: run.saga, input: start.input, key: key))
         case .set(let value):
             let output = try value.resolve(values.value)
@@ -305,7 +308,7 @@ extension SagaMachine {
         do throws(ExpressionError) {
             let values = Bindings(publication.expressions, try result.get())
             let message = try publication.message(.hook(hook), values)
-            if let failure = refusedMessages[message.origin] {
+            if let failure = refused[message.origin] {
                 return record(.hookFailed(hook: "on_\(hook.rawValue)", error: failure.detail ?? failure.type))
             }
             effects.append(.publish(message))

@@ -181,7 +181,7 @@ extension SagaMachine {
     // MARK: - Time
 
     mutating func tick() {
-        guard state.begunAt != nil, state.suspendedAt == nil, !state.status.hasEnded || state.isUndoing else { return }
+        guard state.begunAt != nil, state.suspendedAt == nil, !startsNothing else { return }
         if state.status == .running, let deadline = state.deadline, deadline <= now { expire() }
         for path in state.starts {
             for op in [Op.action, .compensate] { tick(path, op) }

@@ -128,7 +128,7 @@ extension SagaMachine {
             case .publish(let publication):
                 let message = try publication.message(.step(path, .compensate), values)
                 record(.started(start), path, .compensate)
-                if let failure = refusedMessages[message.origin] {
+                if let failure = refused[message.origin] {
                     return fail(path, .compensate, failure, happened: .no)
                 }
                 effects.append(.publish(message))

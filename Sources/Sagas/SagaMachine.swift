@@ -33,6 +33,9 @@ package struct SagaMachine: Sendable {
         case hook(SagaDefinition.Hook)
     }
 
+    /// What comes in is taken note of and nothing new begins: a worker that stops. Not part of the state.
+    package var startsNothing = false
+
     // Not part of the state: gone once the event is handled, or done again after a crash.
     var evaluations: [Int: Purpose] = [:]
     private var evaluationCount = 0
@@ -42,8 +45,8 @@ package struct SagaMachine: Sendable {
     var now = Timestamp(microseconds: 0)
     /// Uniform in 0..<1, for the next jitter.
     var chance = 0.0
-    /// Messages that the database refused in a group, and why; see `refuse`.
-    var refusedMessages: [Effect.Message.Origin: Failure] = [:]
+    /// What the database refused, and why; see `refuse`.
+    var refused: [Effect.Message.Origin: Failure] = [:]
 
     package init(_ program: SagaProgram, _ head: SagaHead, history: some Sequence<Fact> = []) {
         self.program = program
@@ -62,10 +65,10 @@ package struct SagaMachine: Sendable {
         return effects
     }
 
-    /// The database refuses a message of a step or hook, which was found out when the facts were to be written. The machine
-    /// that made it is given up, and this one, the value from before, handles the same event again.
+    /// The database refuses the message or the sub-saga of a step or hook, which was found out when the facts were to be
+    /// written. The machine that wanted it is given up, and this one, the value from before, handles the same event again.
     package mutating func refuse(_ message: Effect.Message.Origin, _ failure: Failure) {
-        refusedMessages[message] = failure
+        refused[message] = failure
     }
 
     // MARK: - Events
@@ -113,7 +116,7 @@ package struct SagaMachine: Sendable {
 
     /// Does all that can be done now.
     mutating func advance() {
-        guard state.begunAt != nil, state.suspendedAt == nil else { return }
+        guard state.begunAt != nil, state.suspendedAt == nil, !startsNothing else { return }
         switch state.status {
         case .running: goForward()
         case .compensating: settle()

@@ -67,7 +67,9 @@ package struct Exchange {
             add("select set_config('synchronous_commit', 'off', true)")
         }
         addFinished(worker: worker, add)
-        if readsHorizon { addHorizon(add) }
+        if readsHorizon {
+            add(Self.horizonStatement) { rows, outcome in outcome.horizon = try Horizon(rows[0]) }
+        }
         if !wake.isEmpty {
             add("select pg_advisory_unlock(\(AdvisoryLock.sleep), s) from unnest(\(wake)) s")
         }
@@ -77,11 +79,7 @@ package struct Exchange {
         if tellsOfDue { add("select pg_notify('outrider_wake', 'due')") }
         if !sleep.isEmpty {
             add(Self.sleepStatement(sleep)) { rows, outcome in
-                outcome.sleepAttempts = try rows.map { row in
-                    SleepAttempt(
-                        subscription: try row.decode(0, as: Int32.self), isHeld: try row.decode(1, as: Bool.self),
-                        isHeldByOther: try row.decode(2, as: Bool.self))
-                }
+                outcome.sleepAttempts = try rows.map { try SleepAttempt($0) }
             }
         }
         for removes in [false, true] {
@@ -200,23 +198,14 @@ package struct Exchange {
 
     // MARK: - What is to be sent
 
-    private func addHorizon(_ add: Add) {
-        // The id that one round reads was drawn before the next round's snapshot: `Floor` pairs them so.
-        add(
-            """
-            select pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id_if_assigned()::text::bigint,
-                q.last_value - case when q.is_called then 0 else 1 end
-            from outrider.delivery_id q
-            """
-        ) { rows, outcome in
-            outcome.horizon = Horizon(
-                oldestRunning: UInt64(try rows[0].decode(0, as: Int64.self)),
-                next: try rows[0].decode(1, as: Int64?.self).map { UInt64($0) },
-                newestID: try rows[0].decode(2, as: Int64.self))
-        }
-    }
+    /// The id that one round reads was drawn before the next round's snapshot: `Floor` pairs them so.
+    static let horizonStatement: SQL = """
+        select pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id_if_assigned()::text::bigint,
+            q.last_value - case when q.is_called then 0 else 1 end
+        from outrider.delivery_id q
+        """
 
-    private static func sleepStatement(_ subscriptions: [Int32]) -> SQL {
+    static func sleepStatement(_ subscriptions: [Int32]) -> SQL {
         """
         select t.s, t.held, not t.held and exists (
             select from pg_locks l
@@ -284,6 +273,22 @@ package struct Exchange {
         )
         select \(unsafeSQL: columns)
         """
+    }
+}
+
+extension Exchange.Horizon {
+    init(_ row: Row) throws {
+        self.init(
+            oldestRunning: UInt64(try row.decode(0, as: Int64.self)),
+            next: try row.decode(1, as: Int64?.self).map { UInt64($0) }, newestID: try row.decode(2, as: Int64.self))
+    }
+}
+
+extension Exchange.SleepAttempt {
+    init(_ row: Row) throws {
+        self.init(
+            subscription: try row.decode(0, as: Int32.self), isHeld: try row.decode(1, as: Bool.self),
+            isHeldByOther: try row.decode(2, as: Bool.self))
     }
 }
 

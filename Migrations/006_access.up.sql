@@ -4,7 +4,8 @@ do $$
 declare
     role text;
 begin
-    foreach role in array array['outrider_app', 'outrider_worker', 'outrider_operator', 'outrider_auditor'] loop
+    foreach role in array array['outrider_app', 'outrider_worker', 'outrider_operator', 'outrider_auditor',
+        'outrider_step'] loop
         if not exists (select from pg_roles where rolname = role) then
             begin
                 execute format('create role %I nologin', role);
@@ -19,14 +20,14 @@ begin
 end
 $$;
 
--- Operators are auditors too, and workers are both operators and applications.
+-- Operators are auditors too, and workers are both operators and applications. The `sql` steps of sagas run as outrider_step.
 do $$
 declare
     role text;
     member text;
 begin
     for role, member in values ('outrider_auditor', 'outrider_operator'), ('outrider_operator', 'outrider_worker'),
-        ('outrider_app', 'outrider_worker')
+        ('outrider_app', 'outrider_worker'), ('outrider_step', 'outrider_worker')
     loop
         continue when pg_has_role(member, role, 'member');
         begin
@@ -47,18 +48,25 @@ grant usage on schema outrider to outrider_app, outrider_worker, outrider_operat
 -- Applications publish and take back, and nothing else.
 grant insert (id, topic, key, payload, headers, deliver_at, expires_at, dedupe_key), select (id)
     on outrider.outbox to outrider_app;
-grant execute on function outrider.uuid_v7, outrider.publish, outrider.cancel_message to outrider_app;
+grant execute on function outrider.uuid_v7, outrider.publish, outrider.cancel_message, outrider.start_saga,
+    outrider.signal_saga(uuid, text, jsonb), outrider.signal_saga(text, text, text, jsonb), outrider.complete_step,
+    outrider.fail_step, outrider.heartbeat_step, outrider.inbox_accept, outrider.barrier to outrider_app;
 
 -- Auditors read the views, and which migrations ran.
 grant select on outrider.messages, outrider.deliveries, outrider.delivery_attempts, outrider.dead_letters,
     outrider.queue_depth, outrider.subscriptions, outrider.endpoints, outrider.workers, outrider.operations,
-    outrider.definitions, outrider.migration to outrider_auditor;
+    outrider.definitions, outrider.sagas, outrider.saga_steps, outrider.saga_history, outrider.migration to outrider_auditor;
 
 -- Operators put right.
 grant execute on function outrider.cancel_message, outrider.pause, outrider.resume, outrider.redrive, outrider.discard,
-    outrider.redrive_all, outrider.replay to outrider_operator;
+    outrider.redrive_all, outrider.replay, outrider.cancel_saga, outrider.terminate_saga, outrider.suspend_saga,
+    outrider.resume_saga, outrider.retry_saga, outrider.skip_step, outrider.resolve_step,
+    outrider.signal_saga(uuid, text, jsonb), outrider.signal_saga(text, text, text, jsonb) to outrider_operator;
 
 -- Workers apply definitions, deliver, and keep house.
 grant select, insert, update, delete on all tables in schema outrider to outrider_worker;
 grant usage, select on all sequences in schema outrider to outrider_worker;
 grant execute on all functions in schema outrider to outrider_worker;
+
+-- A statement of a workflow file may do what anybody may, and what is granted to this role.
+grant usage on schema outrider to outrider_step;

@@ -1,0 +1,2 @@
+drop function outrider.barrier, outrider.inbox_accept;
+drop table outrider.barrier, outrider.inbox;
