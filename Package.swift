@@ -103,7 +103,7 @@ let package = Package(
         tests("ExpressionsTests", ["Expressions", "Primitives"]),
         tests(
             "WorkflowFilesTests",
-            ["WorkflowFiles", "Primitives", "Delivery", "Expressions", "TestSupport", "EmbeddedPostgres"]),
+            ["WorkflowFiles", "Primitives", "Delivery", "Expressions", "Sagas", "TestSupport", "EmbeddedPostgres"]),
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
         tests("HTTPTests", ["HTTPClient", "HTTPServer", "TestSupport", "EmbeddedPostgres", "Primitives"]),
         tests("EngineTests", ["Engine", "TestSupport", "Store", "HTTPClient", "Delivery", "Primitives"]),

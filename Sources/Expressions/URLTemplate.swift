@@ -72,7 +72,7 @@ package struct URLTemplate: Sendable, Hashable {
     private static let schemes = ["http://", "https://"]
 
     /// Whether what follows belongs to the path or the query.
-    private static func hasCompleteHost(_ text: String) -> Bool {
+    package static func hasCompleteHost(_ text: String) -> Bool {
         guard let scheme = schemes.first(where: { text.hasPrefix($0) }) else { return false }
         return text.dropFirst(scheme.count).contains { $0 == "/" || $0 == "?" }
     }

@@ -105,6 +105,7 @@ package struct DefinitionStore {
     /// Writes what the database itself works with: routes, retention, names.
     private func materialise(_ definition: Definition) throws {
         switch definition {
+        case .saga: break
         case .subscription(let subscription): try materialise(subscription)
         case .topic(let topic):
             _ = try connection.query(

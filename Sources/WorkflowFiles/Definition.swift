@@ -1,26 +1,30 @@
 package import Primitives
+package import Sagas
 
 /// What one document of the workflow folder declares.
 package enum Definition: Sendable, Hashable {
+    case saga(SagaDefinition)
     case subscription(SubscriptionDefinition)
     case topic(TopicDefinition)
     case endpoint(EndpointDefinition)
 
     package enum Kind: String, Sendable, Hashable, CaseIterable {
-        case subscription, topic, endpoint
+        case saga, subscription, topic, endpoint
     }
 
     package var kind: Kind {
         switch self {
+        case .saga: .saga
         case .subscription: .subscription
         case .topic: .topic
         case .endpoint: .endpoint
         }
     }
 
-    /// Unique among the definitions of its kind.
+    /// Unique among the definitions of its kind; of sagas together with the version.
     package var name: String {
         switch self {
+        case .saga(let saga): saga.name
         case .subscription(let subscription): subscription.name
         case .topic(let topic): topic.name
         case .endpoint(let endpoint): endpoint.name
@@ -31,6 +35,7 @@ package enum Definition: Sendable, Hashable {
     /// reads it again, so a definition can be stored by it and compared by it.
     package var content: JSON {
         switch self {
+        case .saga(let saga): saga.content
         case .subscription(let subscription): subscription.content
         case .topic(let topic): topic.content
         case .endpoint(let endpoint): endpoint.content

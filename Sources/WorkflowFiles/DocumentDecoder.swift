@@ -3,7 +3,7 @@ internal import Primitives
 /// Tells by its key what a document declares, and has it read.
 enum DocumentDecoder {
     /// Declared by the language; this release has no use for them.
-    private static let later = ["saga", "schedule"]
+    private static let later = ["schedule"]
 
     static func definition(_ document: Node, _ report: Report) -> Definition? {
         let kinds = Definition.Kind.allCases.map(\.rawValue)
@@ -33,6 +33,7 @@ enum DocumentDecoder {
             return nil
         }
         switch Definition.Kind(rawValue: first.name) {
+        case .saga: return SagaDecoder.saga(mapping, report).map(Definition.saga)
         case .subscription: return SubscriptionDecoder.subscription(mapping, report).map(Definition.subscription)
         case .topic: return TopicDecoder.topic(mapping, report).map(Definition.topic)
         case .endpoint: return EndpointDecoder.endpoint(mapping, report).map(Definition.endpoint)

@@ -35,93 +35,17 @@ enum EndpointDecoder {
 
     // MARK: - Headers
 
-    /// What the engine or the HTTP client sets itself, or what would break the framing of a request.
-    private static let reservedHeaders: Set<String> = [
-        "connection", "content-length", "content-type", "expect", "host", "idempotency-key", "keep-alive", "te",
-        "trailer",
-        "transfer-encoding", "traceparent", "upgrade", "user-agent",
-    ]
-
-    /// What carries credentials by its name.
-    private static let credentialHeaders: Set<String> = [
-        "api-key", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token",
-    ]
-
     private static func headers(_ node: Node, _ report: Report) -> [EndpointDefinition.Header]? {
-        guard case .mapping(let mapping) = node else {
-            report.error(
-                at: node.position, "\(node.called) stands for headers", expected: "a mapping of names to texts")
-            return nil
-        }
-        var seen: Set<String> = []
-        return mapping.entries.compactMap { entry in
-            guard checkHeader(entry.name, at: entry.namePosition, report) else { return nil }
-            guard !credentialHeaders.contains(entry.name.lowercased()) else {
-                report.error(
-                    at: entry.namePosition, "credentials stand in headers",
-                    expected: "auth: with bearer, basic or header, and { secret: NAME }")
-                return nil
-            }
+        HeaderDecoder.headers(node, report) { entry in
             guard let value = entry.value.template("the header \(entry.name)", report) else { return nil }
-            guard seen.insert(entry.name.lowercased()).inserted else {
+            for expression in value.expressions where expression.path?.root != .environment {
                 report.error(
-                    at: entry.namePosition, "the header '\(entry.name)' stands twice; names of headers ignore case",
-                    expected: "each header once")
+                    at: entry.value.position, "\(expression) stands in a header of an endpoint",
+                    expected: "${ $env.NAME } only")
                 return nil
             }
-            return checkHeaderValue(value, entry, report)
-                ? EndpointDefinition.Header(name: entry.name, value: value) : nil
-        }
-    }
-
-    /// A token of RFC 9110, section 5.6.2, that is free to be set.
-    private static func checkHeader(_ name: String, at position: Position, _ report: Report) -> Bool {
-        let isToken =
-            !name.isEmpty
-            && name.utf8.allSatisfy { byte in
-                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-                    || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-                    || "!#$%&'*+-.^_`|~".utf8.contains(byte)
-            }
-        guard isToken else {
-            report.error(
-                at: position, "'\(name)' is no name of a header", expected: "letters, digits and '-'")
-            return false
-        }
-        let lower = name.lowercased()
-        let prefixes = ["outrider-", "ce-", "webhook-"]
-        guard !reservedHeaders.contains(lower), !prefixes.contains(where: lower.hasPrefix) else {
-            report.error(
-                at: position, "the header '\(name)' is set by Outrider itself", expected: "another header")
-            return false
-        }
-        return true
-    }
-
-    private static func checkHeaderValue(_ value: Template, _ entry: Node.Entry, _ report: Report) -> Bool {
-        guard !value.source.trimmed.isEmpty else {
-            report.error(at: entry.value.position, "the header '\(entry.name)' is empty", expected: "a text")
-            return false
-        }
-        for part in value.parts {
-            switch part {
-            case .text(let text):
-                guard text.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F || $0 == "\t" }) else {
-                    report.error(
-                        at: entry.value.position, "the header '\(entry.name)' holds a line end or a control character",
-                        expected: "one line of text")
-                    return false
-                }
-            case .expression(let expression):
-                guard expression.path?.root == .environment else {
-                    report.error(
-                        at: entry.value.position, "\(expression) stands in a header of an endpoint",
-                        expected: "${ $env.NAME } only")
-                    return false
-                }
-            }
-        }
-        return true
+            return value
+        }?.map { EndpointDefinition.Header(name: $0.name, value: $0.value) }
     }
 
     // MARK: - Credentials
@@ -167,7 +91,9 @@ enum EndpointDecoder {
         guard let fields = Fields(node, of: "header", known: ["name", "value"], report) else { return nil }
         let name = fields.required("name", expected: "X-Api-Key")
         let text = name.flatMap { node in
-            node.text("the name of a header", report).flatMap { checkHeader($0, at: node.position, report) ? $0 : nil }
+            node.text("the name of a header", report).flatMap {
+                HeaderDecoder.isFree($0, at: node.position, report) ? $0 : nil
+            }
         }
         let value = fields.required("value", expected: "{ secret: NAME }")?.secret("the value of the header", report)
         guard let text, let value else { return nil }

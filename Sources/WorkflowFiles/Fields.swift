@@ -59,9 +59,14 @@ struct Fields {
     func required(_ key: String, expected: String) -> Node? {
         if let node = self[key] { return node }
         // A misspelt one has been reported as such.
-        guard !mapping.entries.contains(where: { meant(by: $0) == key }) else { return nil }
+        guard !isMisspelt([key]) else { return nil }
         report.error(at: mapping.position, "\(what) without '\(key)'", expected: "\(key): \(expected)")
         return nil
+    }
+
+    /// Whether one of these keys was meant by a key that is not known.
+    func isMisspelt(_ keys: [String]) -> Bool {
+        mapping.entries.contains { meant(by: $0).map(keys.contains) ?? false }
     }
 
     /// Reads an optional value; what it stands for stays at its default when it is absent or wrong.

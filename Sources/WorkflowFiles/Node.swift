@@ -83,19 +83,22 @@ extension Node.Scalar {
 }
 
 extension Node {
-    /// A value that comes from the database and not from a file.
-    init(_ content: JSON) {
-        let nowhere = Position.wholeFile
+    /// A value that does not stand in the file itself.
+    ///
+    /// - Parameter position: where the file speaks of it; content of the database comes from no file.
+    init(_ content: JSON, at position: Position = .wholeFile) {
         switch content {
-        case .array(let elements): self = .sequence(elements.map(Node.init), nowhere)
+        case .array(let elements): self = .sequence(elements.map { Node($0, at: position) }, position)
         case .object(let object):
-            let entries = object.members.map { Entry(name: $0.name, namePosition: nowhere, value: Node($0.value)) }
-            self = .mapping(Mapping(entries: entries, position: nowhere))
+            let entries = object.members.map {
+                Entry(name: $0.name, namePosition: position, value: Node($0.value, at: position))
+            }
+            self = .mapping(Mapping(entries: entries, position: position))
         case .null, .bool, .number, .string:
             let text = content.string ?? content.text
             let isQuoted = content.string != nil
             self = .scalar(
-                Scalar(value: content, text: text, isQuoted: isQuoted, position: nowhere, isVerbatim: false))
+                Scalar(value: content, text: text, isQuoted: isQuoted, position: position, isVerbatim: false))
         }
     }
 }

@@ -68,7 +68,7 @@ struct NodeReader {
                     if !isAnythingRead, report.diagnostics.isEmpty {
                         report.error(
                             at: Position(line: 1, column: 1), "the file declares nothing",
-                            expected: "a document with subscription, topic or endpoint",
+                            expected: "a document with saga, subscription, topic or endpoint",
                             suggestion: "remove the file, or give it another ending")
                     }
                     return documents

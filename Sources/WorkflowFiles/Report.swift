@@ -23,6 +23,10 @@ final class Report {
     private(set) var diagnostics: [Diagnostic] = []
     /// What only jq's compiler can judge.
     private(set) var expressions: [(expression: Expression, position: Position)] = []
+    /// The names of other documents that stand in this file.
+    private(set) var references: [Reference] = []
+    /// Paths of JSON files that belong to this file's documents, and are none themselves.
+    var schemaFiles: [String] = []
 
     init(file: String) {
         self.file = file
@@ -49,6 +53,10 @@ final class Report {
     /// For what the language has and this release does not.
     func notYet(_ what: String, at position: Position) {
         error(at: position, "\(what) is not supported yet", suggestion: "leave it out for this version of Outrider")
+    }
+
+    func refer(to target: Reference.Target, at position: Position) {
+        references.append(Reference(target: target, file: file, position: position))
     }
 
     func note(_ expression: Expression, at position: Position) {

@@ -46,7 +46,7 @@ enum RetryDecoder {
         return nil
     }
 
-    private static func matches(_ node: Node, _ key: String, _ report: Report) -> [FailureMatch]? {
+    static func matches(_ node: Node, _ key: String, _ report: Report) -> [FailureMatch]? {
         node.list(key, report)?.compactMap { match($0, key, report) }
     }
 
@@ -76,10 +76,12 @@ enum RetryDecoder {
                 at: node.position, "initial (\(policy.initial.text)) is longer than max (\(policy.max.text))",
                 expected: "max to be the longest delay")
         }
-        for match in Set(policy.failOn).intersection(policy.retryOn) {
-            guard let node = fields["retry_on"] else { continue }
-            fields.report.error(
-                at: node.position, "fail_on and retry_on both name \(match.text)", expected: "it in one of them")
+        if let node = fields["retry_on"] { checkMatches(policy, at: node.position, fields.report) }
+    }
+
+    static func checkMatches(_ policy: RetryPolicy, at position: Position, _ report: Report) {
+        for match in policy.failOn where policy.retryOn.contains(match) {
+            report.error(at: position, "fail_on and retry_on both name \(match.text)", expected: "it in one of them")
         }
     }
 }

@@ -6,6 +6,13 @@ enum SourceFile {
         let message: String
     }
 
+    /// The same for all paths of one file; nil when there is none.
+    static func identity(_ path: String) -> String? {
+        guard let absolute = realpath(path, nil) else { return nil }
+        defer { free(absolute) }
+        return String(cString: absolute)
+    }
+
     static func read(_ path: String, limit: Int) -> Result<[UInt8], Failure> {
         // Not blocking: a pipe that nobody writes to would hold the open back for ever.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)

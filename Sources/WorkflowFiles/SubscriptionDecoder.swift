@@ -85,60 +85,33 @@ enum SubscriptionDecoder {
 
     private static func filter(_ node: Node, _ report: Report) -> Expression? {
         guard let expression = node.expression("filter", report), case .scalar(let scalar) = node else { return nil }
-        for (name, offset) in expression.inputMembers where !roots.contains(name) {
+        for member in expression.inputMembers where !roots.contains(member.name) {
             report.error(
-                at: scalar.position(of: expression, byte: offset), "a filter sees no '.\(name)'",
+                at: scalar.position(of: expression, byte: member.offset), "a filter sees no '.\(member.name)'",
                 expected: "one of .payload, .topic, .key, .headers",
-                suggestion: closest(to: name, among: roots).map { "did you mean '.\($0)'?" } ?? "write .payload.\(name)"
-            )
+                suggestion: closest(to: member.name, among: roots).map { "did you mean '.\($0)'?" }
+                    ?? "write .payload.\(member.name)")
         }
         return expression
     }
 
-    // MARK: - Target
-
-    private static let brokers = ["rabbitmq", "kafka", "sqs", "sns", "pubsub", "redis", "celery"]
-
     private static func target(_ node: Node, _ report: Report) -> DeliveryTarget? {
-        guard
-            let fields = Fields(
-                node, of: "deliver", known: ["http", "endpoint"], later: brokers + ["sql", "body"], report)
-        else { return nil }
+        let later = HTTPTargetDecoder.brokers + ["sql", "body"]
+        guard let fields = Fields(node, of: "deliver", known: ["http", "endpoint"], later: later, report) else {
+            return nil
+        }
         let endpointNode = fields["endpoint"]
-        let endpoint = endpointNode?.name("the name of an endpoint", report)
+        let endpoint = endpointNode?.endpointName(report)
         guard let http = fields["http"] else {
-            let isRefused = fields.mapping.entries.contains { brokers.contains($0.name) || $0.name == "sql" }
+            let isRefused = fields.mapping.entries.contains { later.contains($0.name) && $0.name != "body" }
             if !isRefused { _ = fields.required("http", expected: "POST https://…") }
             return nil
         }
-        guard let target = self.http(http, hasEndpoint: endpointNode != nil, report) else { return nil }
+        guard let text = http.template("http", report),
+            let target = HTTPTargetDecoder.target(
+                text, http, hasEndpoint: endpointNode != nil, allowed: .variables, report)
+        else { return nil }
         return .http(HTTPTarget(method: target.method, url: target.url, endpoint: endpoint))
-    }
-
-    /// `METHOD URL`
-    private static func http(_ node: Node, hasEndpoint: Bool, _ report: Report) -> HTTPTarget? {
-        guard let scalar = node.scalarText("http", report), let whole = node.template("http", report) else {
-            return nil
-        }
-        let trimmed = whole.source.trimmed
-        let word = String(trimmed.prefix { $0 != " " && $0 != "\t" })
-        let methods = HTTPMethod.allCases.map(\.rawValue)
-        guard let method = HTTPMethod(rawValue: word) else {
-            let meant = methods.first { $0 == word.uppercased() } ?? closest(to: word, among: methods)
-            report.error(
-                at: node.position, "\(scalar.called) stands for http",
-                expected: "\(methods.joined(separator: ", ")) and a \(hasEndpoint ? "path" : "URL")",
-                suggestion: meant.map { "did you mean \($0)?" }
-                    ?? (trimmed.contains("@") ? nil : "write POST \(trimmed)"))
-            return nil
-        }
-        let rest = trimmed.dropFirst(word.count).trimmed
-        guard let source = try? Template(rest) else { return nil }
-        let url =
-            hasEndpoint
-            ? URLDecoder.path(source, at: node.position, report)
-            : URLDecoder.absolute(source, at: node.position, report)
-        return url.map { HTTPTarget(method: method, url: $0) }
     }
 
     // MARK: - What comes later, what excludes what

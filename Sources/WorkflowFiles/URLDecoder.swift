@@ -3,11 +3,21 @@ internal import Primitives
 
 /// Reads URLs of endpoints and targets. Scheme and host are literal or `$env.NAME`.
 enum URLDecoder {
+    /// Which expressions may stand in a URL.
+    enum Allowed {
+        /// `$env.NAME` and no others: outside sagas.
+        case variables
+        /// Behind the host any: each becomes one path segment or one query value.
+        case anyBehindHost
+    }
+
     private static let brokerSchemes = ["amqp", "amqps", "kafka", "sqs", "sns", "pubsub", "redis", "rediss"]
 
     /// - Parameter source: the URL's own text, which may be a part of the scalar's.
-    static func absolute(_ source: Template, at position: Position, _ report: Report) -> URLTemplate? {
-        guard isPlain(source, at: position, report) else { return nil }
+    static func absolute(
+        _ source: Template, allowed: Allowed = .variables, at position: Position, _ report: Report
+    ) -> URLTemplate? {
+        guard isPlain(source, allowed, isPath: false, at: position, report) else { return nil }
         guard !source.parts.isEmpty else {
             report.error(at: position, "the URL is empty", expected: "http:// or https:// and a host")
             return nil
@@ -16,8 +26,10 @@ enum URLDecoder {
         return URLTemplate(source, isPath: false)
     }
 
-    static func path(_ source: Template, at position: Position, _ report: Report) -> URLTemplate? {
-        guard isPlain(source, at: position, report) else { return nil }
+    static func path(
+        _ source: Template, allowed: Allowed = .variables, at position: Position, _ report: Report
+    ) -> URLTemplate? {
+        guard isPlain(source, allowed, isPath: true, at: position, report) else { return nil }
         let isPath =
             switch source.parts.first {
             case nil: true
@@ -74,17 +86,15 @@ enum URLDecoder {
             && UInt16(digits).map { $0 > 0 } ?? false
     }
 
-    /// Outside sagas a URL is made of text and variables.
-    private static func isPlain(_ source: Template, at position: Position, _ report: Report) -> Bool {
+    private static func isPlain(
+        _ source: Template, _ allowed: Allowed, isPath: Bool, at position: Position, _ report: Report
+    ) -> Bool {
         guard !holdsCredentials(source.source) else {
             report.error(
                 at: position, "the URL holds credentials", expected: "an endpoint document with auth: and a secret")
             return false
         }
-        for expression in source.expressions where expression.path?.root != .environment {
-            report.error(at: position, "\(expression) stands in a URL", expected: "${ $env.NAME } only")
-            return false
-        }
+        guard checkExpressions(source, allowed, isPath: isPath, at: position, report) else { return false }
         for case .text(let text) in source.parts {
             if let scalar = text.unicodeScalars.first(where: { !isAllowed($0) }) {
                 let code = String(scalar.value, radix: 16, uppercase: true)
@@ -106,6 +116,32 @@ enum URLDecoder {
 }
 
 extension URLDecoder {
+    private static func checkExpressions(
+        _ source: Template, _ allowed: Allowed, isPath: Bool, at position: Position, _ report: Report
+    ) -> Bool {
+        // What the URL will look like, with a letter for each value.
+        var text = isPath ? "http://host/" : ""
+        for part in source.parts {
+            switch part {
+            case .text(let literal): text += literal
+            case .expression(let expression):
+                let isVariable = expression.path?.root == .environment
+                switch allowed {
+                case .variables where !isVariable:
+                    report.error(at: position, "\(expression) stands in a URL", expected: "${ $env.NAME } only")
+                    return false
+                case .anyBehindHost where !isVariable && !URLTemplate.hasCompleteHost(text):
+                    report.error(
+                        at: position, "\(expression) stands where the scheme and host of a URL are",
+                        expected: "text, ${ $env.NAME } or an endpoint up to the end of the host")
+                    return false
+                case .variables, .anyBehindHost: text += text.isEmpty ? "http://x" : "x"
+                }
+            }
+        }
+        return true
+    }
+
     /// Of RFC 3986, but for `#`: that one has a message of its own.
     private static func isAllowed(_ scalar: Unicode.Scalar) -> Bool {
         scalar.value > 0x20 && scalar.value < 0x7F && !"\"<>\\^`{|}".unicodeScalars.contains(scalar)

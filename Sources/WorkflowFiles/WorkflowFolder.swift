@@ -5,9 +5,11 @@ package enum WorkflowFolder {
     /// Names that files may refer to without declaring them, since the database has them.
     package struct KnownNames: Sendable {
         package var endpoints: Set<String>
+        package var sagas: Set<String>
 
-        package init(endpoints: Set<String> = []) {
+        package init(endpoints: Set<String> = [], sagas: Set<String> = []) {
             self.endpoints = endpoints
+            self.sagas = sagas
         }
     }
 
@@ -15,35 +17,34 @@ package enum WorkflowFolder {
     ///
     /// - Parameters:
     ///   - paths: folders, searched recursively for `*.yaml`, `*.yml` and `*.json` (hidden files and `*.test.yaml` left
-    ///     out), or files.
+    ///     out), or files. A JSON file that a saga names as its schema is no workflow file.
     ///   - evaluator: compiles the expressions that need jq. Without one they are only lexed.
     package static func load(
         paths: [String], known: KnownNames = KnownNames(), evaluator: Evaluator? = nil
     ) async -> CheckedFiles {
-        var known = known
         var diagnostics: [Diagnostic] = []
-        var declarations: [Declaration] = []
-        var expressions: [LocatedExpression] = []
-        let files = WorkflowFileFinder.files(below: paths, &diagnostics)
-        for file in files {
-            let report = Report(file: file)
-            switch SourceFile.read(file, limit: NodeReader.sizeLimit) {
-            case .success(let bytes):
-                for document in NodeReader.documents(of: bytes, report) {
-                    if let definition = DocumentDecoder.definition(document, report) {
-                        declarations.append(Declaration(definition: definition, file: file, document: document))
-                    } else if let endpoint = document.declaredEndpoint {
-                        // It is wrong, and it is there: who refers to it need not be told that it is missing.
-                        known.endpoints.insert(endpoint)
-                    }
-                }
-            case .failure(let failure): report.error(at: .wholeFile, failure.message)
-            }
-            diagnostics += report.diagnostics
-            expressions += report.expressions.map { LocatedExpression(expression: $0, file: file, position: $1) }
+        var files = WorkflowFileFinder.files(below: paths, &diagnostics).map(ReadFile.init)
+        let schemas = Set(files.flatMap(\.report.schemaFiles).compactMap(SourceFile.identity))
+        if !schemas.isEmpty {
+            files.removeAll { SourceFile.identity($0.report.file).map(schemas.contains) ?? false }
         }
-        diagnostics += References.check(declarations, known)
-        if let evaluator { diagnostics += await compile(expressions, by: evaluator) }
+        var known = known
+        for file in files {
+            known.endpoints.formUnion(file.wrongEndpoints)
+            known.sagas.formUnion(file.wrongSagas)
+        }
+        let reports = files.map(\.report)
+        let declarations = files.flatMap(\.declarations)
+        diagnostics += reports.flatMap(\.diagnostics)
+        diagnostics += References(declarations, known).check(reports.flatMap(\.references))
+        if let evaluator {
+            let expressions = reports.flatMap { report in
+                report.expressions.map {
+                    LocatedExpression(expression: $0, file: report.file, position: $1)
+                }
+            }
+            diagnostics += await compile(expressions, by: evaluator)
+        }
         return CheckedFiles(
             definitions: declarations.map(\.definition), diagnostics: diagnostics.sorted(), fileCount: files.count)
     }
@@ -66,12 +67,40 @@ package enum WorkflowFolder {
     }
 }
 
-extension Node {
-    /// The name that a document gives to an endpoint.
-    fileprivate var declaredEndpoint: String? {
-        guard case .mapping(let mapping) = self, case .scalar(let scalar)? = mapping["endpoint"]?.value else {
-            return nil
+/// A file that was read, with what it declares.
+private struct ReadFile {
+    let report: Report
+    private(set) var declarations: [Declaration] = []
+    /// Names of documents that are wrong. They are there: who refers to them need not be told that they are missing.
+    private(set) var wrongEndpoints: [String] = []
+    private(set) var wrongSagas: [String] = []
+
+    init(_ path: String) {
+        report = Report(file: path)
+        switch SourceFile.read(path, limit: NodeReader.sizeLimit) {
+        case .success(let bytes):
+            for document in NodeReader.documents(of: bytes, report) { add(document) }
+        case .failure(let failure): report.error(at: .wholeFile, failure.message)
         }
-        return scalar.text
+    }
+
+    private mutating func add(_ document: Node) {
+        if let definition = DocumentDecoder.definition(document, report) {
+            let name = document.text(of: definition.kind.rawValue)
+            declarations.append(
+                Declaration(
+                    definition: definition, file: report.file, position: name?.position ?? document.position))
+        } else {
+            if let endpoint = document.text(of: "endpoint") { wrongEndpoints.append(endpoint.text) }
+            if let saga = document.text(of: "saga") { wrongSagas.append(saga.text) }
+        }
+    }
+}
+
+extension Node {
+    /// The name that a document gives to what it declares.
+    fileprivate func text(of kind: String) -> Scalar? {
+        guard case .mapping(let mapping) = self, case .scalar(let scalar)? = mapping[kind]?.value else { return nil }
+        return scalar
     }
 }

@@ -153,14 +153,25 @@ import Testing
     @Test(arguments: [
         (".a", ["a"]), (".a.b > .c[0].d", ["a", "c"]), ("(.a + (.b)) / 2", ["a", "b"]),
         (".a and (.b or .c)", ["a", "b", "c"]),
-        ("if .a then .b else .c end", ["a", "b", "c"]), (".a // .b", ["a", "b"]), ("-.a", ["a"]), (".[\"a\"].b", []),
+        ("if .a then .b else .c end", ["a", "b", "c"]), (".a // .b", ["a", "b"]), ("-.a", ["a"]), (".[\"a\"].b", ["a"]),
         ("$env.A == .a", ["a"]),
         // What may see another input is left out.
         (".a | .b", ["a"]), ("any(.a[]; .b)", []), (".a == (.b | .c) and .d", ["a", "b"]), (".a as $x | .b", ["a"]),
-        ("[.a]", []), ("{a: .b}", []), ("def f: .a; .b", []), ("try .a catch .b", []), (".a |= .b", ["a"]), ("..", []),
-        ("\"\\(.a)\"", []),
+        ("def f: .a; .b", []), ("try .a catch .b", []), (".a |= .b", ["a"]), ("..", []), (".a[.b]", ["a"]),
+        ("any(.a; [.b])", []), (".[]", []), (".", []),
+        ("[.a, .b]", ["a", "b"]), ("{a: .b, \"c\": [.d]}", ["b", "d"]), ("\"\\(.a)-\\(.b)\"", ["a", "b"]),
     ])
     func onlyWhatIsCertainlyReadFromTheInputCounts(source: String, names: [String]) throws {
         #expect(try Expression(source).inputMembers.map(\.name) == names)
+    }
+
+    @Test(arguments: [
+        (".a.b.c", ["a@0", "b@2", "c@4"]),
+        (".a[0].b", ["a@0"]), (".a[\"b\"].c?.d", ["a@0", "b@2", "c@7", "d@10"]),
+        (".\"a\".b", ["a@0", "b@4"]), (".a[.b].c", ["a@0"]), (".a[].b", ["a@0"]),
+    ])
+    func pathsGoAsFarAsTheirMembersAreNamed(source: String, path: [String]) throws {
+        let found = try #require(try Expression(source).inputPaths.first)
+        #expect(found.map { "\($0.name)@\($0.offset)" } == path)
     }
 }

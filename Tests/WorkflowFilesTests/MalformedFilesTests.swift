@@ -6,43 +6,39 @@ struct MalformedFilesTests {
     @Test(arguments: [
         (
             "",
-            "1:1: error: the file declares nothing; expected a document with subscription, topic or endpoint; remove the file, or give it another ending"
+            "1:1: error: the file declares nothing; expected a document with saga, subscription, topic or endpoint; remove the file, or give it another ending"
         ),
         (
             "# later\n---\n",
-            "1:1: error: the file declares nothing; expected a document with subscription, topic or endpoint; remove the file, or give it another ending"
+            "1:1: error: the file declares nothing; expected a document with saga, subscription, topic or endpoint; remove the file, or give it another ending"
         ),
         (
             "~",
-            "1:1: error: nothing stands where a document begins; expected a mapping with one of subscription, topic, endpoint"
+            "1:1: error: nothing stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint"
         ),
         (
             "- topic: a",
-            "1:1: error: a list stands where a document begins; expected a mapping with one of subscription, topic, endpoint"
+            "1:1: error: a list stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint"
         ),
         (
             "topic:a",
-            "1:1: error: 'topic:a' stands where a document begins; expected a mapping with one of subscription, topic, endpoint"
+            "1:1: error: 'topic:a' stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint"
         ),
         (
             "topics: [ a ]",
-            "1:1: error: unknown key 'topics' and no key that tells what the document declares; expected one of subscription, topic, endpoint; did you mean 'topic'?"
+            "1:1: error: unknown key 'topics' and no key that tells what the document declares; expected one of saga, subscription, topic, endpoint; did you mean 'topic'?"
         ),
         (
             "name: a\nkind: b",
-            "1:1: error: a document that declares nothing; expected one of subscription, topic, endpoint"
+            "1:1: error: a document that declares nothing; expected one of saga, subscription, topic, endpoint"
         ),
         (
             "name: a\nsubscribtion: b",
-            "2:1: error: unknown key 'subscribtion' and no key that tells what the document declares; expected one of subscription, topic, endpoint; did you mean 'subscription'?"
+            "2:1: error: unknown key 'subscribtion' and no key that tells what the document declares; expected one of saga, subscription, topic, endpoint; did you mean 'subscription'?"
         ),
         (
             "topic: a\nendpoint: b",
             "2:1: error: a document with 'topic' and 'endpoint'; expected exactly one of them; put '---' on a line between two documents"
-        ),
-        (
-            "saga: a\nsteps: []",
-            "1:1: error: a 'saga' document is not supported yet; leave it out for this version of Outrider"
         ),
         (
             "schedule: a",

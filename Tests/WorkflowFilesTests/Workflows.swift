@@ -1,5 +1,6 @@
 import Expressions
 import Glibc
+import Sagas
 import TestSupport
 import WorkflowFiles
 
@@ -39,6 +40,9 @@ struct Workflows {
         /// As the user reads them, file names without the folder.
         let messages: [String]
 
+        var sagas: [SagaDefinition] {
+            definitions.compactMap { if case .saga(let saga) = $0 { saga } else { nil } }
+        }
         var subscriptions: [SubscriptionDefinition] {
             definitions.compactMap { if case .subscription(let subscription) = $0 { subscription } else { nil } }
         }

@@ -1,0 +1,49 @@
+internal import Sagas
+
+/// A step as far as it could be read, and where: what the checks over all steps work on, so that one wrong step does not
+/// hide what is wrong with the others.
+struct StepOutline {
+    /// The steps of a branch, of a case or of a loop.
+    struct Block {
+        /// Of a branch.
+        var id: String?
+        var idPosition: Position?
+        var steps: [StepOutline]
+    }
+
+    let mapping: Node.Mapping
+    /// Nil when it is missing or wrong.
+    var id: String?
+    var kind: ActionKind?
+    /// The name of the item, of a `foreach`.
+    var loopVariable: (name: String, position: Position)?
+    var blocks: [Block] = []
+    var uses: [Site.Use] = []
+    /// Nil when something is missing that it cannot be without.
+    var step: Step?
+
+    init(_ mapping: Node.Mapping) {
+        self.mapping = mapping
+    }
+
+    /// For messages.
+    var called: String { id.map { "the step '\($0)'" } ?? "this step" }
+
+    /// Of the value of a key, or else of the step.
+    func position(of key: String) -> Position { mapping[key]?.value.position ?? mapping.position }
+
+    func namePosition(of key: String) -> Position { mapping[key]?.namePosition ?? mapping.position }
+
+    var isPivot: Bool { step?.isPivot ?? false }
+}
+
+/// A sequence of steps that was read.
+struct StepSequence {
+    let outlines: [StepOutline]
+
+    /// Nil when one of them lacks what it cannot be without.
+    var steps: [Step]? {
+        let steps = outlines.compactMap(\.step)
+        return steps.count == outlines.count ? steps : nil
+    }
+}
