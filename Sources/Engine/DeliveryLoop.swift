@@ -35,6 +35,8 @@ final class DeliveryLoop: Sendable {
     private let metrics: WorkerMetrics
     private let wakeup: Wakeup
     private let control = Mutex(Control())
+    /// Whether what else belongs to this worker's life is done.
+    private let othersAreIdle = Mutex<@Sendable () -> Bool>({ true })
 
     init(
         configuration: WorkerConfiguration, dispatcher: Dispatcher, alarm: BeatAlarm, health: WorkerHealth, log: Log,
@@ -74,6 +76,13 @@ final class DeliveryLoop: Sendable {
 
     func sawPeers(_ count: Int) {
         control.withLock { $0.peers = count }
+    }
+
+    var peers: Int { control.withLock { $0.peers } }
+
+    /// A drain ends once this is true, too.
+    func waits(for others: @escaping @Sendable () -> Bool) {
+        othersAreIdle.withLock { $0 = others }
     }
 
     // MARK: - The thread
@@ -182,7 +191,7 @@ final class DeliveryLoop: Sendable {
             var work = dispatcher.takeWork(now: now)
             if work.isEmpty {
                 if isDraining {
-                    if dispatcher.isIdle { return }
+                    if dispatcher.isIdle, othersAreIdle.withLock({ $0 })() { return }
                     if let drainEnds, drainEnds <= now {
                         log.warning("worker.grace_over", ["in_flight": dispatcher.inFlight])
                         dispatcher.cancelAll()
@@ -320,7 +329,7 @@ final class DeliveryLoop: Sendable {
             }
         }
         dispatcher.serve(routes)
-        health.update { $0.lacking = lacking }
+        health.update { $0.lackingSubscriptions = lacking }
     }
 }
 

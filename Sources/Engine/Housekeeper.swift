@@ -16,6 +16,7 @@ final class Housekeeper: Sendable {
     private let configuration: WorkerConfiguration
     private let loop: DeliveryLoop
     private let dispatcher: Dispatcher
+    private let sagas: SagaLoop
     private let chores: Chores
     private let health: WorkerHealth
     private let log: Log
@@ -24,12 +25,13 @@ final class Housekeeper: Sendable {
     private let stops = Mutex(false)
 
     init(
-        configuration: WorkerConfiguration, loop: DeliveryLoop, dispatcher: Dispatcher, chores: Chores,
-        alarm: BeatAlarm, health: WorkerHealth, log: Log, metrics: WorkerMetrics
+        configuration: WorkerConfiguration, loop: DeliveryLoop, dispatcher: Dispatcher, sagas: SagaLoop,
+        chores: Chores, alarm: BeatAlarm, health: WorkerHealth, log: Log, metrics: WorkerMetrics
     ) {
         self.configuration = configuration
         self.loop = loop
         self.dispatcher = dispatcher
+        self.sagas = sagas
         self.chores = chores
         self.alarm = alarm
         self.health = health
@@ -92,7 +94,7 @@ final class Housekeeper: Sendable {
             let beat = try housekeeping.beat(
                 Housekeeping.Vitals(
                     token: session.token, connectedFor: began - connectedAt, inFlight: dispatcher.inFlight,
-                    isDraining: health.current.isDraining, leads: leads, sweeps: sweeps, floors: dispatcher.floors))
+                    isDraining: health.current.isDraining, leads: leads, sweeps: sweeps, floors: dispatcher.floors + sagas.floors))
             let took = ContinuousClock.now - began
             // A sweep reads dead rows when somebody holds an old snapshot: never more than a fiftieth of the time.
             if sweeps { sweepAt = began + max(.seconds(1), took * 50) }
@@ -103,7 +105,10 @@ final class Housekeeper: Sendable {
             }
             beaten()
             heard(beat, of: session, began: began)
-            if let epoch, epoch != beat.epoch { loop.reload() }
+            if let epoch, epoch != beat.epoch {
+                loop.reload()
+                sagas.reload()
+            }
             epoch = beat.epoch
             if beat.leads != leads {
                 leads = beat.leads
@@ -118,14 +123,21 @@ final class Housekeeper: Sendable {
         _ beat: Housekeeping.Beat, of session: DeliveryLoop.Session, began: ContinuousClock.Instant
     ) {
         dispatcher.setClock(beat.at)
+        sagas.setClock(beat.at)
         dispatcher.extendLease(of: session.token, to: began + configuration.lease * 3 / 4)
         loop.sawPeers(beat.peers)
         if beat.rescued > 0 {
             metrics.rescued().increment(by: beat.rescued)
             log.warning("worker.rescued", ["deliveries": beat.rescued])
         }
-        if !beat.ready.isEmpty { dispatcher.wake(beat.ready) }
-        if !beat.stranded.isEmpty { dispatcher.resetFloors(beat.stranded) }
+        if !beat.ready.isEmpty {
+            dispatcher.wake(beat.ready)
+            sagas.wake(beat.ready)
+        }
+        if !beat.stranded.isEmpty {
+            dispatcher.resetFloors(beat.stranded)
+            sagas.resetFloors(beat.stranded)
+        }
     }
 
     private func lead(_ leads: Bool) {

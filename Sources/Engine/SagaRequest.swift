@@ -56,7 +56,7 @@ extension SagaEvent.TryResult {
     ///   - redact: takes secrets out of a handler's words.
     init(
         _ result: Result<HTTPResponse, TransportFailure>, policy: RetryPolicy, isAsync: Bool, now: Timestamp,
-        redact: (String) -> String
+        redact: @escaping (String) -> String
     ) {
         if isAsync, case .success(let response) = result, response.status == 202,
             response.headers["outrider-result"] == nil

@@ -6,11 +6,13 @@ package import Telemetry
 /// The worker of `outrider run`: delivers until it is drained.
 ///
 ///     DeliveryLoop  <-- claims, results -->  Dispatcher  <-- requests, answers -->  HTTPClient
+///     SagaLoop      <-- claims, decisions -->  SagaDesk    <-- requests, answers -->  an HTTPClient of its own
 ///     Housekeeper   the beat; of the leader also what is due, and operations
 ///     Chores        of the leader: partitions, pruning
 package final class Worker: Sendable {
     package let health: WorkerHealth
     private let loop: DeliveryLoop
+    private let sagas: SagaLoop
     private let dispatcher: Dispatcher
     private let housekeeper: Housekeeper
     private let chores: Chores
@@ -20,21 +22,28 @@ package final class Worker: Sendable {
         let health = WorkerHealth()
         let wakeup = Wakeup()
         let alarm = BeatAlarm()
+        let makeEvaluator = { @Sendable in
+            Evaluator(executable: configuration.executable, environment: configuration.exposed)
+        }
         let dispatcher = Dispatcher(
             limit: configuration.concurrency, connections: configuration.connections, wakeup: wakeup, log: log,
-            metrics: metrics,
-            makeEvaluator: { Evaluator(executable: configuration.executable, environment: configuration.exposed) })
+            metrics: metrics, makeEvaluator: makeEvaluator)
         let loop = DeliveryLoop(
             configuration: configuration, dispatcher: dispatcher, alarm: alarm, health: health, log: log,
             metrics: metrics,
             wakeup: wakeup)
+        let sagas = SagaLoop(
+            configuration: configuration, session: { loop.session }, peers: { loop.peers }, alarm: alarm, health: health,
+            log: log, metrics: metrics, makeEvaluator: makeEvaluator)
+        loop.waits(for: { sagas.isIdle })
+        self.sagas = sagas
         self.health = health
         self.loop = loop
         self.dispatcher = dispatcher
         self.log = log
         chores = Chores(databaseURL: configuration.databaseURL, name: configuration.name, log: log)
         housekeeper = Housekeeper(
-            configuration: configuration, loop: loop, dispatcher: dispatcher, chores: chores, alarm: alarm,
+            configuration: configuration, loop: loop, dispatcher: dispatcher, sagas: sagas, chores: chores, alarm: alarm,
             health: health, log: log, metrics: metrics)
     }
 
@@ -46,8 +55,9 @@ package final class Worker: Sendable {
         // none left: now there are.
         await Task.detached {}.value
         let loop = loop
-        let (housekeeper, chores) = (housekeeper, chores)
+        let (sagas, housekeeper, chores) = (sagas, housekeeper, chores)
         let deliveries = DedicatedThread(name: "outrider-loop") { try loop.run() }
+        let decisions = DedicatedThread(name: "outrider-sagas") { sagas.run() }
         let beats = DedicatedThread(name: "outrider-beat") { housekeeper.run() }
         let rounds = DedicatedThread(name: "outrider-chores") { chores.run() }
         let result: Result<Void, any Error>
@@ -56,11 +66,14 @@ package final class Worker: Sendable {
         } catch {
             result = .failure(error)
         }
+        sagas.stop()
         housekeeper.stop()
         chores.stop()
+        try await decisions.join()
         try await beats.join()
         try await rounds.join()
         dispatcher.close()
+        await sagas.close()
         try result.get()
         log.info("worker.stopped")
     }
@@ -69,6 +82,7 @@ package final class Worker: Sendable {
     package func drain() {
         health.update { $0.isDraining = true }
         log.info("worker.draining", ["in_flight": dispatcher.inFlight])
+        sagas.drain()
         loop.drain()
     }
 }

@@ -26,6 +26,8 @@ package struct WorkerConfiguration: Sendable {
     package var executable: String
     /// `ce-source` of every message. Default `/outrider`.
     package var source = "/outrider"
+    /// Where callbacks of async steps reach this worker, without a slash at its end; nil where they cannot.
+    package var callbackURL: String?
 
     package init(
         databaseURL: String, name: String, definitions: [Definition], servesAll: Bool, secrets: Secrets,

@@ -9,7 +9,11 @@ package final class WorkerHealth: Sendable {
         /// Why the worker's beat fails, once it has failed for long; nil while it does not.
         package var silence: String?
         /// Subscriptions that it should serve and cannot, with the reason.
-        package var lacking: [String] = []
+        var lackingSubscriptions: [String] = []
+        /// The same of sagas.
+        var lackingSagas: [String] = []
+        /// All that it should serve and cannot.
+        package var lacking: [String] { lackingSubscriptions + lackingSagas }
         package var isDraining = false
         package var isHousekeeper = false
 

@@ -11,6 +11,7 @@ package struct WorkerMetrics: Sendable {
     let databaseUp: Family<Gauge>
     let leader: Family<Gauge>
     let deliveryLag: Family<Histogram>
+    let sagas: Family<Counter>
 
     /// A fifth apart, from 0.25 ms to 1 s: claims are compared with each other, and coarse buckets would hide a change.
     private static let fineLatencies = (0..<46).map { step in
@@ -37,6 +38,10 @@ package struct WorkerMetrics: Sendable {
             labels: [], buckets: Self.fineLatencies)
         exchanges = registry.counter(
             "outrider_claimed_total", help: "Deliveries claimed from the queue.", labels: ["subscription"])
+        sagas = registry.counter(
+            "outrider_sagas_total",
+            help: "Sagas that ended, or got stuck, by what they came to: completed, compensated, failed, terminated, stuck.",
+            labels: ["saga", "outcome"])
         rescued = registry.counter(
             "outrider_rescued_total", help: "Deliveries taken over from workers that were lost.", labels: [])
         databaseUp = registry.gauge("outrider_database_up", help: "1 while the worker's session stands.", labels: [])

@@ -137,6 +137,13 @@ package final class Connection {
         discarded = []
     }
 
+    /// See `run(foreign:_:)`.
+    func foreignRows(_ text: String, _ arguments: [String?]) throws(PostgresError) -> Rows {
+        let values: [UnsafePointer<CChar>?] = arguments.map { $0.map { UnsafePointer(strdup($0)) } ?? nil }
+        defer { for value in values { free(UnsafeMutablePointer(mutating: value)) } }
+        return try checked(PQexecParams(handle, text, Int32(arguments.count), nil, values, nil, nil, 0))
+    }
+
     /// Runs a script of several statements, without parameters, in one implicit transaction unless it says otherwise.
     package func execute(script: String) throws(PostgresError) {
         _ = try checked(PQexec(handle, script))

@@ -22,6 +22,17 @@ package final class Rows {
         Int(String(cString: PQcmdTuples(result))) ?? 0
     }
 
+    /// The columns of a row of a result in text format.
+    func textColumns(_ row: Int) -> [(name: String, type: UInt32, text: String?)] {
+        (0..<columns).map { column in
+            (
+                name(column), PQftype(result, Int32(column)),
+                PQgetisnull(result, Int32(row), Int32(column)) != 0
+                    ? nil : PQgetvalue(result, Int32(row), Int32(column)).map { String(cString: $0) }
+            )
+        }
+    }
+
     fileprivate func withValue<T, E: Error>(
         _ row: Int, _ column: Int, _ body: (UnsafeRawBufferPointer?, UInt32) throws(E) -> T
     ) throws(E) -> T {

@@ -1,4 +1,4 @@
-import Delivery
+package import Delivery
 package import Primitives
 
 /// Tries: requests that go out, and what becomes of them. The same for doing and for undoing.
@@ -33,7 +33,7 @@ extension SagaMachine {
         return op == .action ? step.timeout : step.compensation?.timeout ?? Step.defaultTimeout
     }
 
-    func policy(_ path: StepPath, _ op: Op) -> RetryPolicy {
+    package func policy(_ path: StepPath, _ op: Op) -> RetryPolicy {
         guard let step = program.step(path) else { return RetryPolicy() }
         return op == .action ? step.retry : step.compensation?.retry ?? RetryPolicy()
     }

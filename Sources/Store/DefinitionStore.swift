@@ -2,6 +2,7 @@ import Delivery
 import Expressions
 package import Postgres
 import Primitives
+import Sagas
 package import WorkflowFiles
 
 /// What the workflow files declare, as the database keeps it.
@@ -55,8 +56,7 @@ package struct DefinitionStore {
             _ = try connection.query("select pg_advisory_xact_lock(\(AdvisoryLock.schema), 1)")
             var applied: [Applied] = []
             for definition in definitions {
-                let change = try put(definition, by: by, restores: restores)
-                if change == .created || change == .changed { try materialise(definition) }
+                let change = try put(definition, isNewest: isNewest(definition, among: definitions), by: by, restores: restores)
                 applied.append(Applied(kind: definition.kind.rawValue, name: definition.name, change: change))
             }
             if prunes { applied += try prune(keeping: definitions) }
@@ -67,7 +67,15 @@ package struct DefinitionStore {
         }
     }
 
-    private func put(_ definition: Definition, by: String, restores: Bool) throws -> Change {
+    /// Of several versions of a saga the highest one starts new sagas.
+    private func isNewest(_ definition: Definition, among definitions: [Definition]) -> Bool {
+        guard case .saga(let saga) = definition else { return true }
+        return !definitions.contains { other in
+            if case .saga(let other) = other { other.name == saga.name && other.version > saga.version } else { false }
+        }
+    }
+
+    private func put(_ definition: Definition, isNewest: Bool, by: String, restores: Bool) throws -> Change {
         let kind = definition.kind.rawValue
         let name = definition.name
         let content = definition.content
@@ -79,7 +87,17 @@ package struct DefinitionStore {
             """)
         let hash = try rows[0].decode(0, as: String.self)
         let current = try rows[0].decode(1, as: String?.self)
+        if case .saga(let saga) = definition { try SagaDefinitions(connection).checkUnchanged(saga, hash: hash) }
         if current == hash { return .unchanged }
+        if !isNewest {
+            return try connection.query(
+                """
+                insert into outrider.definition (kind, name, hash, content, applied_by, replaced_at)
+                values (\(kind), \(name), \(hash), \(content)::jsonb, session_user || ' (' || \(by) || ')', clock_timestamp())
+                on conflict (kind, name, hash) do nothing
+                """
+            ).affected > 0 ? .created : .unchanged
+        }
         if !restores {
             // Replaced by other content, or removed.
             let wasReplaced = try !connection.query(
@@ -99,13 +117,14 @@ package struct DefinitionStore {
             on conflict (kind, name, hash) do update
                 set replaced_at = null, applied_at = clock_timestamp(), applied_by = excluded.applied_by
             """)
+        try materialise(definition, hash: hash)
         return current == nil ? .created : .changed
     }
 
     /// Writes what the database itself works with: routes, retention, names.
-    private func materialise(_ definition: Definition) throws {
+    private func materialise(_ definition: Definition, hash: String) throws {
         switch definition {
-        case .saga: break
+        case .saga(let saga): try SagaDefinitions(connection).materialise(saga, hash: hash)
         case .subscription(let subscription): try materialise(subscription)
         case .topic(let topic):
             _ = try connection.query(
@@ -163,7 +182,7 @@ package struct DefinitionStore {
         let rows = try connection.query(
             """
             update outrider.definition d set replaced_at = clock_timestamp()
-            where d.replaced_at is null and d.kind in ('subscription', 'topic', 'endpoint')
+            where d.replaced_at is null and d.kind in ('subscription', 'topic', 'endpoint', 'saga')
                 and d.kind || ' ' || d.name <> all (\(kept))
             returning d.kind, d.name
             """)
@@ -173,6 +192,7 @@ package struct DefinitionStore {
             var applied = Applied(kind: kind, name: name, change: .removed)
             switch kind {
             case "subscription": applied.buried = try removeSubscription(name)
+            case "saga": try SagaDefinitions(connection).remove(name)
             case "topic": _ = try connection.query("delete from outrider.topic where name = \(name)")
             default: _ = try connection.query("delete from outrider.endpoint where name = \(name)")
             }

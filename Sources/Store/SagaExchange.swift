@@ -79,6 +79,15 @@ package struct SagaExchange {
         return outcome
     }
 
+    /// Writes decisions in the caller's transaction.
+    package static func write(
+        _ commit: SagaCommit, on connection: Connection, token: UUID, worker: String
+    ) throws {
+        for statement in SagaWriting.statements([commit], token: token, worker: worker) {
+            try connection.query(statement)
+        }
+    }
+
     /// A statement after the one that lets them go: mail that came in between is seen by one side or the other.
     private static func mailOfTheResting(_ commits: [SagaCommit]) -> SQL {
         """
@@ -179,16 +188,16 @@ package struct SagaExchange {
     }
 
     package static func park(
-        _ saga: UUID, lane: Int32, row: Int64, token: UUID, worker: String, on connection: Connection
+        _ claimed: ClaimedSaga, on connection: Connection, token: UUID, worker: String
     ) throws {
         try connection.transaction {
-            _ = try connection.query("select outrider.park_saga(\(saga), \(worker))")
+            _ = try connection.query("select outrider.park_saga(\(claimed.saga), \(worker))")
             _ = try connection.query(
                 """
                 delete from outrider.delivery d
-                where d.subscription_id = \(lane) and d.id = \(row) and d.owner = \(token)
+                where d.subscription_id = \(claimed.lane) and d.id = \(claimed.row) and d.owner = \(token)
                 """)
-            _ = try connection.query("update outrider.saga set owner = null where id = \(saga) and owner = \(token)")
+            _ = try connection.query("update outrider.saga set owner = null where id = \(claimed.saga) and owner = \(token)")
         }
     }
 }

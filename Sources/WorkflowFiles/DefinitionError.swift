@@ -3,5 +3,9 @@ package struct DefinitionError: Error, Hashable, Sendable, CustomStringConvertib
     /// One line each, without places: the content comes from no file.
     package let messages: [String]
 
+    package init(messages: [String]) {
+        self.messages = messages
+    }
+
     package var description: String { messages.joined(separator: "\n") }
 }
