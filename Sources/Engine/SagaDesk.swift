@@ -255,7 +255,12 @@ struct SagaDesk {
                 }
             }
             sagas[id] = saga
-            if saga.hasNews || saga.commit.rest != nil { commits.append(saga.commit) } else { touched.remove(id) }
+            let isToGoOut = !saga.calls.isEmpty || !saga.queries.isEmpty
+            if saga.hasNews || isToGoOut || saga.commit.rest != nil {
+                commits.append(saga.commit)
+            } else {
+                touched.remove(id)
+            }
         }
         return commits
     }
@@ -282,11 +287,12 @@ struct SagaDesk {
         return (calls, queries)
     }
 
-    /// The request of a call, now counted as in flight.
+    /// The request of a call, now counted as in flight. Nil for one that is not wanted any more, which its machine is told.
     mutating func request(
         _ id: UUID, _ call: Effect.CallEffect, endpoint: ResolvedEndpoint?
     ) -> HTTPRequest? {
         guard let saga = sagas[id] else { return nil }
+        guard isWanted(id, call.step, call.op, send: call.send) else { return nil }
         let number = nextRequest
         nextRequest += 1
         sagas[id]!.inFlight += 1
@@ -296,6 +302,14 @@ struct SagaDesk {
         return SagaRequest.make(
             id: number, call, saga.context, endpoint: endpoint, token: sagas[id]!.tokens.removeValue(forKey: key),
             callbackURL: callbackURL, now: now)
+    }
+
+    /// What was decided after a request, in the same commit, may speak against it.
+    private mutating func isWanted(_ id: UUID, _ step: StepPath, _ op: Op, send: Int) -> Bool {
+        guard sagas[id]?.machine.isWanted(step, op, send: send) == false else { return true }
+        let error = TryError(type: "aborted", message: "it was not sent: the saga aborts")
+        tell(id, .answered(step, op, send: send, .failed(error, happened: .no, retryAfter: nil)))
+        return false
     }
 
     /// The database refuses something of this saga's decision: its machine decides again, knowing so. False when nothing is
@@ -324,8 +338,13 @@ struct SagaDesk {
 
     // MARK: - Statements of their own transactions
 
-    mutating func queryBegins(_ id: UUID) -> LiveSaga? {
-        guard sagas[id]?.isBusy == false else { return nil }
+    /// The saga, for its transaction; nil when the statement is not wanted any more. One at a time: a further one waits.
+    mutating func queryBegins(_ id: UUID, _ query: Effect.QueryEffect) -> LiveSaga? {
+        guard let saga = sagas[id], isWanted(id, query.step, query.op, send: query.send) else { return nil }
+        guard !saga.isBusy else {
+            sagas[id]!.queries.append(query)
+            return nil
+        }
         sagas[id]!.isQuerying = true
         return sagas[id]
     }

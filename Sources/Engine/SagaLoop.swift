@@ -382,7 +382,7 @@ final class SagaLoop: Sendable {
         }
 
         private func query(_ id: UUID, _ query: Effect.QueryEffect, _ desk: inout SagaDesk) {
-            guard let saga = desk.queryBegins(id) else { return }
+            guard let saga = desk.queryBegins(id, query) else { return }
             queryNumber += 1
             let (loop, token, offset, number) = (loop, life.token, desk.clockOffset, queryNumber)
             Task {

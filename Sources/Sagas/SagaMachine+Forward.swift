@@ -14,10 +14,11 @@ extension SagaMachine {
     }
 
     mutating func goForward() {
-        // The hook of the end, and its output, may be under way.
-        guard !evaluations.values.contains(.ending) else { return }
+        guard !isEnding else { return }
         switch walk(program.definition.steps, in: nil) {
-        case .busy: break
+        case .busy:
+            // What was noted has waited for this: the pivot is known not to have happened, or waits to be tried again.
+            if let noted = state.noted { abort(noted) }
         case .failed(let path): giveUp(at: path)
         case .ended:
             // What stands in the way of the last step's walk may have changed the status.
@@ -41,7 +42,7 @@ extension SagaMachine {
                 }
             }
             if case .received(let payload)? = state.steps[path]?.action.phase, !isEvaluating(path) {
-                finish(path, payload)
+                conclude(path, payload)
             }
             takeSignal(path)
             guard let ended = state.steps[path] else { return .busy }
@@ -70,6 +71,7 @@ extension SagaMachine {
     }
 
     private mutating func walkBranches(_ parallel: Parallel, _ path: StepPath) -> Progress {
+        if let inner = failure(inside: path, .parallel(parallel)) { return .failed(inner) }
         var outputs: [(name: String, value: JSON)] = []
         var isBusy = false
         var failed: StepPath?
@@ -86,8 +88,15 @@ extension SagaMachine {
         return failed.map(Progress.failed) ?? .ended(.object(JSONObject(outputs)))
     }
 
+    /// A failure that has come already: nothing begins any more beside it.
+    private func failure(inside path: StepPath, _ action: Action) -> StepPath? {
+        guard !state.failedSteps.isEmpty, case .failed(let inner) = progress(inside: path, action) else { return nil }
+        return inner
+    }
+
     private mutating func walkIterations(_ loop: Foreach, _ path: StepPath) -> Progress {
         let count = state.steps[path]?.action.input.array?.count ?? 0
+        if let inner = failure(inside: path, .foreach(loop)) { return .failed(inner) }
         var outputs: [JSON] = []
         var busy = 0
         for index in 0..<count {
@@ -101,6 +110,44 @@ extension SagaMachine {
         }
         return busy > 0 ? .busy : .ended(.array(outputs))
     }
+
+    // MARK: - Looking, beginning nothing
+
+    private func progress(of steps: [Step], in container: StepPath?) -> Progress {
+        for step in steps {
+            let path = container?.child(step.id) ?? StepPath(step.id)
+            switch state.steps[path]?.status {
+            case nil, .pending, .waiting: return .busy
+            case .failed, .unknown: return .failed(path)
+            case .succeeded, .skipped: break
+            case .running:
+                if case .failed(let inner) = progress(inside: path, step.action) { return .failed(inner) }
+                return .busy
+            }
+        }
+        return .ended(.null)
+    }
+
+    private func progress(inside path: StepPath, _ action: Action) -> Progress {
+        let parts: [Progress]
+        var waitsForAll = false
+        switch action {
+        case .parallel(let parallel):
+            parts = parallel.branches.map { progress(of: $0.steps, in: path.child($0.id)) }
+            waitsForAll = parallel.onError == .wait
+        case .foreach(let loop):
+            let count = state.steps[path]?.action.input.array?.count ?? 0
+            parts = (0..<count).map { progress(of: loop.steps, in: path.iteration($0)) }
+        case .choose(let choice):
+            parts = state.steps[path]?.choice.map { [progress(of: choice.cases[$0].steps, in: path)] } ?? []
+        case .call, .publish, .wait, .await, .approve, .run, .set, .fail: return .busy
+        }
+        let isBusy = parts.contains { if case .busy = $0 { true } else { false } }
+        if isBusy, waitsForAll { return .busy }
+        return parts.first { if case .failed = $0 { true } else { false } } ?? (isBusy ? .busy : .ended(.null))
+    }
+
+    // MARK: - Failing
 
     /// An ended step that did not succeed stands in the way.
     private mutating func giveUp(at path: StepPath) {
@@ -119,9 +166,11 @@ extension SagaMachine {
 
     private mutating func prepare(_ step: Step, _ path: StepPath) {
         guard !isEvaluating(path) else { return }
-        if let condition = step.condition, !passed.contains(path) {
-            return evaluate([condition], scope: scope(for: path), for: .condition(path))
-        }
+        guard let condition = step.condition else { return begin(step, path) }
+        evaluate([condition], scope: scope(for: path), for: .condition(path))
+    }
+
+    private mutating func begin(_ step: Step, _ path: StepPath) {
         if case .choose(let choice) = step.action { return consider(0, of: choice, path) }
         evaluate(step.action.expressions, scope: scope(for: path), for: .start(path))
     }
@@ -130,8 +179,7 @@ extension SagaMachine {
         switch result {
         case .failure(let error): failExpression(path, error)
         case .success(let values) where values[0].isTrue:
-            passed.insert(path)
-            if let step = program.step(path) { prepare(step, path) }
+            if let step = program.step(path) { begin(step, path) }
         case .success:
             record(.skipped(reason: "its condition is false", output: .null, by: nil), path, .action)
         }
@@ -159,7 +207,7 @@ extension SagaMachine {
     }
 
     mutating func failExpression(_ path: StepPath, _ error: ExpressionError) {
-        record(.stepFailed(Failure(error), isUnknown: false), path, .action)
+        record(.stepFailed(Failure(error).at(path), isUnknown: false), path, .action)
     }
 
     mutating func start(_ path: StepPath, _ result: Result<[JSON], ExpressionError>) {
@@ -178,13 +226,13 @@ extension SagaMachine {
         case .call(let call):
             start.input = try call.input(values)
             start.request = try call.request(values)
-            start.deadline = step.deadline.map { now + $0 }
+            start.deadline = step.deadline.map { now.adding($0) }
             send(start, path, .action)
         case .publish(let publication):
             let message = try publication.message(.step(path, .action), values)
             record(.started(start), path, .action)
-            if let failure = refused[message.origin] {
-                return record(.stepFailed(failure, isUnknown: false), path, .action)
+            if let failure = refusedMessages.removeValue(forKey: message.origin) {
+                return record(.stepFailed(failure.at(path), isUnknown: false), path, .action)
             }
             effects.append(.publish(message))
             finish(path, .null)
@@ -204,21 +252,21 @@ extension SagaMachine {
             start.phase = .timer(until: try wait.end(from: now, values))
             record(.started(start), path, .action)
         case .await(let waiting):
-            start.phase = .signal(name: waiting.event, until: waiting.timeout.map { now + $0 })
+            start.phase = .signal(name: waiting.event, until: waiting.timeout.map { now.adding($0) })
             record(.started(start), path, .action)
         case .approve(let approval):
             start.input = ["prompt": .string(try approval.prompt.text(values.value))]
-            start.phase = .signal(name: step.id, until: approval.timeout.map { now + $0 })
+            start.phase = .signal(name: step.id, until: approval.timeout.map { now.adding($0) })
             record(.started(start), path, .action)
         case .run(let run):
             start.input = try run.input.resolve(values.value)
             start.phase = .child
-            start.deadline = step.deadline.map { now + $0 }
+            start.deadline = step.deadline.map { now.adding($0) }
             let key = try run.key.map { (template) throws(ExpressionError) in try template.text(values.value) }
             start.compensates = true
             record(.started(start), path, .action)
-            if let failure = refused[.step(path, .action)] {
-                return record(.stepFailed(failure, isUnknown: false), path, .action)
+            if let failure = refusedMessages.removeValue(forKey: .step(path, .action)) {
+                return record(.stepFailed(failure.at(path), isUnknown: false), path, .action)
             }
             effects.append(.startChild(path, saga: run.saga, input: start.input, key: key))
         case .set(let value):
@@ -228,7 +276,7 @@ extension SagaMachine {
         case .fail(let fail):
             let detail = try fail.detail.map { (template) throws(ExpressionError) in try template.text(values.value) }
             record(.started(start), path, .action)
-            record(.stepFailed(Failure(type: fail.type, detail: detail), isUnknown: false), path, .action)
+            record(.stepFailed(Failure(step: path, type: fail.type, detail: detail), isUnknown: false), path, .action)
         }
     }
 
@@ -247,7 +295,7 @@ extension SagaMachine {
             record(.succeeded(output: try output.resolve(values.value)), path, .action)
         } catch {
             // It has happened all the same.
-            record(.stepFailed(Failure(error), isUnknown: true), path, .action)
+            record(.stepFailed(Failure(error).at(path), isUnknown: true), path, .action)
         }
     }
 
@@ -257,8 +305,12 @@ extension SagaMachine {
             let payload = state.signals[name]?.first
         else { return }
         record(.received(event: name, payload: payload), path, .action)
-        if case .approve? = program.step(path)?.action { return decide(path, payload) }
-        finish(path, payload)
+        conclude(path, payload)
+    }
+
+    /// Ends a step by the signal that it has taken.
+    mutating func conclude(_ path: StepPath, _ payload: JSON) {
+        if case .approve? = program.step(path)?.action { decide(path, payload) } else { finish(path, payload) }
     }
 
     /// No payload approves; so do `true` and `{"approved": true}`.
@@ -266,7 +318,7 @@ extension SagaMachine {
         let verdict = payload["approved"] ?? payload
         if verdict == true || payload.isNull { return finish(path, payload) }
         let reason = payload["reason"]?.string ?? payload["comment"]?.string
-        record(.stepFailed(Failure(type: "rejected", detail: reason), isUnknown: false), path, .action)
+        record(.stepFailed(Failure(step: path, type: "rejected", detail: reason), isUnknown: false), path, .action)
     }
 
     // MARK: - Ending the saga
@@ -308,7 +360,7 @@ extension SagaMachine {
         do throws(ExpressionError) {
             let values = Bindings(publication.expressions, try result.get())
             let message = try publication.message(.hook(hook), values)
-            if let failure = refused[message.origin] {
+            if let failure = refusedMessages.removeValue(forKey: message.origin) {
                 return record(.hookFailed(hook: "on_\(hook.rawValue)", error: failure.detail ?? failure.type))
             }
             effects.append(.publish(message))
@@ -319,6 +371,7 @@ extension SagaMachine {
 
     mutating func getStuck(_ trouble: Trouble) {
         let effort = trouble.step.flatMap { state.effort($0, trouble.op) }
+        dropForwardEvaluations()
         record(.stuck(trouble), trouble.step, trouble.op)
         effects.append(
             .bury(
@@ -337,13 +390,13 @@ extension JSON {
 extension Wait {
     fileprivate func end(from now: Timestamp, _ values: Bindings) throws(ExpressionError) -> Timestamp {
         switch self {
-        case .duration(let duration): return now + duration
+        case .duration(let duration): return now.adding(duration)
         case .until(let expression):
             let value = try values(expression)
             guard let time = value.string.flatMap({ Timestamp(rfc3339: $0) }) else {
                 throw .failed(message: "\(expression) is \(value.text); expected a time such as 2026-01-31T08:00:00Z")
             }
-            return time
+            return min(max(time, .earliest), .latest)
         }
     }
 }

@@ -19,7 +19,7 @@ extension SagaMachine {
         case .cancel(let reason): cancel(reason, by: by)
         case .terminate(let reason):
             record(.terminated(reason: reason, by: by))
-            evaluations = [:]
+            dropEvaluations()
             tellChildren(act)
             effects.append(.settleLetters(by: by))
             leave(.terminated)
@@ -29,6 +29,7 @@ extension SagaMachine {
         case .resume:
             record(.resumed(by: by))
             tellChildren(act)
+            // What came due meanwhile.
             tick()
         case .retry(let input): retry(input, by: by)
         case .skip(_, let reason, let output): skip(reason, output, by: by)
@@ -53,9 +54,7 @@ extension SagaMachine {
         case .resume: return state.suspendedAt == nil ? "the saga is not suspended" : nil
         case .retry(let input):
             guard let trouble = state.trouble else { return "the saga is not stuck" }
-            guard input != nil else { return nil }
-            let effort = trouble.step.flatMap { state.effort($0, trouble.op) }
-            return effort?.request == nil ? "there is no request whose input could be edited" : nil
+            return objection(toRetryOf: trouble, isEdited: input != nil)
         case .skip(let step, _, _):
             guard let trouble = state.trouble else { return "the saga is not stuck" }
             if trouble.reason == .pivot { return "the pivot's outcome is unknown: resolve it" }
@@ -66,6 +65,23 @@ extension SagaMachine {
         case .undo:
             if state.status != .completed { return "the saga is \(state.status.rawValue)" }
             return state.hasPivoted ? "the pivot has succeeded: nothing is undone any more" : nil
+        }
+    }
+
+    private func objection(toRetryOf trouble: Trouble, isEdited: Bool) -> String? {
+        guard let path = trouble.step, let effort = state.effort(path, trouble.op) else {
+            return isEdited ? "there is no request whose input could be edited" : nil
+        }
+        if effort.request != nil {
+            // Under a new key it could happen twice.
+            return isEdited && trouble.reason == .pivot
+                ? "the pivot may have happened: resolve it, or retry it as it was" : nil
+        }
+        if isEdited { return "there is no request whose input could be edited" }
+        guard trouble.op == .action, effort.mayHaveHappened else { return nil }
+        switch program.step(path)?.action {
+        case .run, .publish: return "\(path) may have happened, and would happen again: resolve or skip it"
+        case nil, .call, .parallel, .foreach, .choose, .wait, .await, .approve, .set, .fail: return nil
         }
     }
 

@@ -40,7 +40,7 @@ extension SagaMachine {
     /// The steps that have ended: those of the same iteration, of the iterations around it, and those outside of loops.
     private func steps(seenFrom path: StepPath?, where isWanted: (StepState) -> Bool) -> JSON {
         var members: [(name: String, value: JSON)] = []
-        for other in state.starts {
+        for other in state.starts + state.skippedBeforeStart {
             guard let step = state.steps[other], step.endedAt != nil, isWanted(step) else { continue }
             let loop = other.loop
             guard loop.isEmpty || path?.text.hasPrefix(loop) == true else { continue }

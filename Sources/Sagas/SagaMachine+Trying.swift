@@ -24,7 +24,7 @@ extension SagaMachine {
     }
 
     private func patience(_ path: StepPath, _ op: Op, deadline: Timestamp?) -> Timestamp {
-        let end = now + timeout(path, op)
+        let end = now.adding(timeout(path, op))
         return deadline.map { min($0, end) } ?? end
     }
 
@@ -48,7 +48,7 @@ extension SagaMachine {
                     Effect.CallEffect(
                         step: path, op: op, send: effort.sends, attempt: effort.attempts, request: http,
                         body: effort.input,
-                        timeout: http.isAsync ? min(until - now, Step.defaultTimeout) : until - now, deadline: until,
+                        timeout: http.isAsync ? min(until - now, Request.asyncTimeout) : until - now, deadline: until,
                         idempotencyKey: idempotencyKey(path, op, effort),
                         forwardKey: op == .compensate
                             ? state.steps[path].map { idempotencyKey(path, .action, $0.action) } : nil)))
@@ -69,33 +69,31 @@ extension SagaMachine {
     // MARK: - Outcomes
 
     mutating func answered(_ path: StepPath, _ op: Op, send: Int, _ result: SagaEvent.TryResult) {
-        guard let effort = state.effort(path, op), effort.sends == send, case .trying = effort.phase,
-            state.status != .terminated
+        guard let effort = state.effort(path, op), effort.sends == send, case .trying(let end) = effort.phase,
+            state.status != .terminated, !isEvaluating(path)
         else {
             // After a callback the 202 comes late as a rule.
             if result == .accepted { return }
-            return record(.late(result.summary), path, op, attempt: state.effort(path, op)?.attempts)
+            return record(.late(result.summary), path, op, attempt: tryNumber(path, op))
         }
         switch result {
         case .succeeded(let output): succeed(path, op, output)
         case .accepted:
-            var until = patience(path, op, deadline: effort.deadline)
-            if case .trying(let end) = effort.phase { until = end }
-            if isAborting(op) { until = min(until, now + Self.abortWait) }
+            let until = isAborting(op) ? min(end, countedNow.adding(Self.abortWait)) : end
             record(.accepted(until: until), path, op, attempt: effort.attempts)
         case .ongoing(let retryAfter):
             let policy = policy(path, op)
-            let next = now + max(policy.ongoingInterval, min(retryAfter ?? .zero, policy.retryAfterMax))
-            if isAborting(op) || limit(path, op, effort).map({ next > $0 }) == true {
+            let wait = max(policy.ongoingInterval, min(retryAfter ?? .zero, policy.retryAfterMax))
+            if isAborting(op) || !hasTime(wait, path, op, effort) {
                 let failure = Failure(type: "ongoing", detail: "the handler is still at work")
-                return fail(path, op, failure, happened: .unknown)
+                return fail(path, op, failure, isUnknown: true)
             }
-            record(.ongoing(next: next), path, op, attempt: effort.attempts)
+            record(.ongoing(next: now.adding(wait)), path, op, attempt: effort.attempts)
         case .failed(let error, let happened, let retryAfter):
             failTry(path, op, Failure(error, or: "exhausted"), happened: happened, retryAfter: retryAfter)
         case .refused(let error, let isUnknown):
             if op == .compensate, error.status == 404 || error.status == 410 { return succeed(path, op, .null) }
-            fail(path, op, Failure(error, or: "refused"), happened: isUnknown ? .unknown : .no)
+            fail(path, op, Failure(error, or: "refused"), isUnknown: isUnknown || effort.mayHaveHappened)
         }
     }
 
@@ -103,24 +101,25 @@ extension SagaMachine {
         guard let effort = state.effort(path, op), effort.sends == send, effort.request?.isAsync == true,
             effort.isAwaitingCallback, state.status != .terminated, !isEvaluating(path)
         else {
-            return record(.late("callback: \(callback.summary)"), path, op, attempt: state.effort(path, op)?.attempts)
+            return record(.late("callback: \(callback.summary)"), path, op, attempt: tryNumber(path, op))
         }
         switch callback {
         case .completed(let output): succeed(path, op, output)
-        case .failed(let failure): fail(path, op, failure, happened: .no)
-        case .heartbeat(let extension_):
-            // While it aborts the wait has an end that a heartbeat does not move.
-            guard !isAborting(op) else { return }
-            let until = now + extension_
+        case .failed(let failure): fail(path, op, failure, isUnknown: effort.mayHaveHappened)
+        // While it aborts the wait has an end that a heartbeat does not move.
+        case .heartbeat where isAborting(op):
+            record(.late("callback: heartbeat"), path, op, attempt: effort.attempts)
+        case .heartbeat(let time):
+            let until = max(effort.patience ?? countedNow, countedNow.adding(time))
             record(
-                .heartbeat(until: effort.deadline.map { min($0, until) } ?? until), path, op, attempt: effort.attempts)
+                .heartbeat(until: min(effort.deadline ?? .latest, until, .latest)), path, op, attempt: effort.attempts)
         }
     }
 
     private mutating func succeed(_ path: StepPath, _ op: Op, _ output: JSON) {
         switch op {
         case .action: finish(path, output)
-        case .compensate: record(.succeeded(output: output), path, op, attempt: state.effort(path, op)?.attempts)
+        case .compensate: record(.succeeded(output: output), path, op, attempt: tryNumber(path, op))
         }
     }
 
@@ -129,34 +128,35 @@ extension SagaMachine {
     ) {
         guard let effort = state.effort(path, op) else { return }
         let policy = policy(path, op)
-        let next =
-            now
-            + max(
-                policy.delay(after: effort.attempts - effort.attemptsBefore, random: chance),
-                min(retryAfter ?? .zero, policy.retryAfterMax))
+        let tries = effort.attempts - effort.attemptsBefore
+        let delay = max(
+            policy.delay(after: tries, random: chance), min(retryAfter ?? .zero, policy.retryAfterMax))
+        let isUnknown = happened == .unknown || effort.isOpen
         var failure = failure
         var isLast = isAborting(op)
-        if case .limited(let most) = policy.attempts, effort.attempts - effort.attemptsBefore >= most { isLast = true }
-        if !isLast, let limit = limit(path, op, effort), next > limit {
+        if case .limited(let most) = policy.attempts, tries >= most { isLast = true }
+        if !isLast, !hasTime(delay, path, op, effort) {
             isLast = true
             failure.type = failure.type == "exhausted" ? "deadline" : failure.type
         }
         // A reason to abort has come, and the pivot is known not to have happened.
-        if op == .action, state.noted != nil, program.step(path)?.isPivot == true, happened == .no,
-            !effort.mayHaveHappened
-        {
-            isLast = true
-        }
-        if isLast { return fail(path, op, failure, happened: happened) }
+        if op == .action, state.noted != nil, program.step(path)?.isPivot == true, !isUnknown { isLast = true }
+        if isLast { return fail(path, op, failure, isUnknown: isUnknown) }
         record(
-            .tryFailed(failure.at(path), happened: happened, next: next), path, op, attempt: effort.attempts)
+            .tryFailed(failure.at(path), happened: happened, next: now.adding(delay)), path, op,
+            attempt: effort.attempts)
     }
 
-    /// When there is no use in a further try.
+    /// Whether a try that begins after this wait would still be of use.
+    private func hasTime(_ wait: Duration, _ path: StepPath, _ op: Op, _ effort: Effort) -> Bool {
+        limit(path, op, effort).map { countedNow.adding(wait) <= $0 } ?? true
+    }
+
     private func limit(_ path: StepPath, _ op: Op, _ effort: Effort) -> Timestamp? {
         var limits: [Timestamp] = []
         if let deadline = effort.deadline { limits.append(deadline) }
         if let most = policy(path, op).maxElapsed, let began = effort.began { limits.append(began + most) }
+        // The pivot outlasts it, and there is no going back after it.
         if op == .action, !state.hasPivoted, program.step(path)?.isPivot != true, let deadline = state.deadline {
             limits.append(deadline)
         }
@@ -165,11 +165,14 @@ extension SagaMachine {
 
     private func isAborting(_ op: Op) -> Bool { op == .action && state.status == .compensating }
 
+    /// The number of the latest try; nil where nothing is tried.
+    private func tryNumber(_ path: StepPath, _ op: Op) -> Int? {
+        state.effort(path, op).flatMap { $0.attempts > 0 ? $0.attempts : nil }
+    }
+
     /// For good.
-    mutating func fail(_ path: StepPath, _ op: Op, _ failure: Failure, happened: TryOutcome.Knowledge) {
-        guard let effort = state.effort(path, op) else { return }
-        let isUnknown = happened == .unknown || effort.mayHaveHappened
-        record(.stepFailed(failure.at(path), isUnknown: isUnknown), path, op, attempt: effort.attempts)
+    mutating func fail(_ path: StepPath, _ op: Op, _ failure: Failure, isUnknown: Bool) {
+        record(.stepFailed(failure.at(path), isUnknown: isUnknown), path, op, attempt: tryNumber(path, op))
         if op == .compensate {
             getStuck(
                 Trouble(
@@ -185,6 +188,24 @@ extension SagaMachine {
         if state.status == .running, let deadline = state.deadline, deadline <= now { expire() }
         for path in state.starts {
             for op in [Op.action, .compensate] { tick(path, op) }
+        }
+    }
+
+    /// Comes last: not after a failure that came at the same time.
+    mutating func sendWhatIsDue() {
+        let op: Op
+        switch state.status {
+        case .running: op = .action
+        case .compensating: op = .compensate
+        case .stuck, .completed, .compensated, .failed, .terminated: return
+        }
+        for path in state.starts {
+            guard let effort = state.effort(path, op) else { continue }
+            switch effort.phase {
+            case .retrying(let at), .ongoing(let at):
+                if at <= now, now < effort.deadline ?? .latest { sendAgain(path, op) }
+            case .idle, .trying, .callback, .timer, .signal, .received, .child: break
+            }
         }
     }
 
@@ -205,12 +226,11 @@ extension SagaMachine {
         else { return }
         switch effort.phase {
         case .idle, .received, .trying: break
-        case .retrying(let at), .ongoing(let at):
+        case .retrying, .ongoing:
             if let deadline = effort.deadline, deadline <= now {
-                let failure = effort.lastError ?? Failure(type: "deadline")
-                fail(path, op, Failure(type: "deadline", detail: failure.detail), happened: .no)
-            } else if at <= now, !isAborting(op) {
-                sendAgain(path, op)
+                fail(
+                    path, op, Failure(type: "deadline", detail: effort.lastError?.detail),
+                    isUnknown: effort.isOpen)
             }
         case .callback(let until):
             guard until <= now else { return }
@@ -224,16 +244,19 @@ extension SagaMachine {
             if case .await(let waiting)? = program.step(path)?.action, waiting.onTimeout == .continue {
                 return finish(path, .null)
             }
-            let failure = Failure(type: "timeout", detail: "no \(name) came in time")
+            let failure = Failure(step: path, type: "timeout", detail: "no \(name) came in time")
             record(.stepFailed(failure, isUnknown: false), path, op)
         case .signal(_, nil): break
         case .child:
-            guard let deadline = effort.deadline, deadline <= now, op == .action, state.status == .running else {
-                return
-            }
-            if state.hasPivoted || program.step(path)?.isPivot == true { return }
+            guard let deadline = childDeadline(path, effort), deadline <= now else { return }
             abort(Failure(step: path, type: "deadline", detail: "the sub-saga did not end in time"))
         }
+    }
+
+    /// When the wait for a sub-saga ends the saga. One that cannot be undone any more, by the pivot, is awaited.
+    private func childDeadline(_ path: StepPath, _ effort: Effort) -> Timestamp? {
+        guard state.status == .running, !state.hasPivoted, !isPivotUnderWay else { return nil }
+        return effort.deadline
     }
 
     /// When the machine wants the next `tick`; nil while only others can move it.
@@ -242,9 +265,7 @@ extension SagaMachine {
             state.status == .running || state.status == .compensating
         else { return nil }
         var due: [Timestamp] = []
-        if state.status == .running, let deadline = state.deadline, !isPivotUnderWay || state.noted == nil {
-            due.append(deadline)
-        }
+        if state.status == .running, let deadline = state.deadline, state.noted == nil { due.append(deadline) }
         for path in state.starts {
             guard let step = state.steps[path] else { continue }
             for (op, effort) in [(Op.action, step.action), (.compensate, step.undo ?? Effort())] {
@@ -253,12 +274,14 @@ extension SagaMachine {
                 case .retrying(let at), .ongoing(let at):
                     if !isAborting(op) { due.append(effort.deadline.map { min($0, at) } ?? at) }
                 case .callback(let until), .timer(let until), .signal(_, let until?): due.append(until)
-                case .child: if state.status == .running, let deadline = effort.deadline { due.append(deadline) }
+                case .child: if op == .action, let deadline = childDeadline(path, effort) { due.append(deadline) }
                 }
             }
-            if state.status == .compensating, let quiet = step.action.quietAt, step.compensationStatus == .pending {
-                due.append(quiet)
-            }
+        }
+        if state.status == .compensating, let path = nextToUndo, state.steps[path]?.compensationStatus == .pending,
+            let quiet = state.steps[path]?.action.quietAt
+        {
+            due.append(quiet)
         }
         return due.min()
     }
@@ -274,17 +297,14 @@ extension SagaProgram {
 }
 
 extension Effort {
-    fileprivate var isAwaitingCallback: Bool {
-        switch phase {
-        case .trying, .callback: true
-        case .idle, .retrying, .ongoing, .timer, .signal, .received, .child: false
-        }
-    }
-}
+    fileprivate var isAwaitingCallback: Bool { patience != nil }
 
-extension Request {
-    fileprivate var isAsync: Bool {
-        if case .http(let http) = self { http.isAsync } else { false }
+    /// How long the answer or the callback is waited for.
+    fileprivate var patience: Timestamp? {
+        switch phase {
+        case .trying(let until), .callback(let until): until
+        case .idle, .retrying, .ongoing, .timer, .signal, .received, .child: nil
+        }
     }
 }
 

@@ -7,16 +7,12 @@ extension SagaMachine {
     /// While the pivot is under way, or may have happened, the reason is only noted.
     mutating func abort(_ failure: Failure) {
         guard state.status == .running else { return }
-        if isPivotUnderWay, let pivot = pivotPath, let effort = state.effort(pivot, .action) {
-            guard case .retrying = effort.phase, !effort.mayHaveHappened else {
-                if state.noted == nil { record(.noted(failure)) }
-                return
-            }
+        if isPivotUnderWay {
+            if state.noted == nil { record(.noted(failure)) }
+            return
         }
         record(.aborting(failure))
-        passed = []
-        // What has been answered is still recorded.
-        evaluations = evaluations.filter { if case .output = $0.value { true } else { false } }
+        dropForwardEvaluations()
         for path in state.starts where isAtWork(path) {
             if case .child? = state.effort(path, .action)?.phase {
                 effects.append(.tellChild(path, .cancel(reason: "its parent aborts: \(failure.type)")))
@@ -24,10 +20,20 @@ extension SagaMachine {
         }
     }
 
-    var isPivotUnderWay: Bool { pivotPath != nil }
+    /// Whether the pivot is at work and may be happening, or may have happened.
+    var isPivotUnderWay: Bool {
+        state.starts.contains { program.step($0)?.isPivot == true && isAtWork($0) && mayBeHappening($0) }
+    }
 
-    private var pivotPath: StepPath? {
-        state.starts.last { program.step($0)?.isPivot == true && isAtWork($0) }
+    private func mayBeHappening(_ path: StepPath) -> Bool {
+        guard let effort = state.effort(path, .action) else { return false }
+        return switch effort.phase {
+        case .trying, .ongoing, .callback, .received, .child: true
+        // Nothing was sent, or it is known not to have happened.
+        case .retrying, .timer, .signal: effort.isOpen
+        // A step that has done its work, whose output is being made.
+        case .idle: isEvaluating(path)
+        }
     }
 
     private func isAtWork(_ path: StepPath) -> Bool {
@@ -57,10 +63,13 @@ extension SagaMachine {
         switch effort.phase {
         case .trying, .callback, .child: return false
         case .retrying:
-            fail(path, .action, effort.lastError ?? Failure(type: "aborted"), happened: .no)
+            fail(path, .action, effort.lastError ?? Failure(type: "aborted"), isUnknown: effort.isOpen)
         case .ongoing:
-            fail(path, .action, Failure(type: "ongoing", detail: "the handler was still at work"), happened: .unknown)
-        case .timer, .signal, .received:
+            fail(path, .action, Failure(type: "ongoing", detail: "the handler was still at work"), isUnknown: true)
+        case .received(let payload):
+            conclude(path, payload)
+            return !isEvaluating(path)
+        case .timer, .signal:
             record(.stepFailed(Failure(type: "aborted"), isUnknown: false), path, .action)
         case .idle: break
         }
@@ -74,7 +83,7 @@ extension SagaMachine {
             record(.compensating(state.starts.reversed().filter { needsUndoing($0) }))
         }
         while state.status == .compensating {
-            guard let path = state.starts.last(where: { state.steps[$0]?.isBeingUndone == true }) else {
+            guard let path = nextToUndo else {
                 let wasUndone = state.steps.values.contains {
                     $0.compensationStatus == .compensated || $0.compensationStatus == .skipped
                 }
@@ -93,6 +102,9 @@ extension SagaMachine {
             beginUndoing(path)
         }
     }
+
+    /// The latest start that is not undone yet.
+    var nextToUndo: StepPath? { state.starts.last { state.steps[$0]?.isBeingUndone == true } }
 
     /// Succeeded, or may have; or sent at all, where the definition says so.
     private func needsUndoing(_ path: StepPath) -> Bool {
@@ -128,14 +140,14 @@ extension SagaMachine {
             case .publish(let publication):
                 let message = try publication.message(.step(path, .compensate), values)
                 record(.started(start), path, .compensate)
-                if let failure = refused[message.origin] {
-                    return fail(path, .compensate, failure, happened: .no)
+                if let failure = refusedMessages.removeValue(forKey: message.origin) {
+                    return fail(path, .compensate, failure, isUnknown: false)
                 }
                 effects.append(.publish(message))
                 record(.succeeded(output: .null), path, .compensate)
             }
         } catch {
-            fail(path, .compensate, Failure(error), happened: .no)
+            fail(path, .compensate, Failure(error), isUnknown: false)
         }
     }
 
@@ -162,7 +174,7 @@ extension SagaMachine {
         case (.compensate, .compensated), (.compensate, .failed): record(.succeeded(output: .null), path, op)
         case (.compensate, _):
             let detail = outcome.failure?.detail ?? "the sub-saga is \(outcome.status.rawValue)"
-            fail(path, op, Failure(type: "not-undone", detail: detail), happened: .no)
+            fail(path, op, Failure(type: "not-undone", detail: detail), isUnknown: false)
         }
     }
 }

@@ -37,16 +37,15 @@ package struct SagaMachine: Sendable {
     package var startsNothing = false
 
     // Not part of the state: gone once the event is handled, or done again after a crash.
-    var evaluations: [Int: Purpose] = [:]
+    private var evaluations: [Int: Purpose] = [:]
+    private var evaluating: Set<StepPath> = []
     private var evaluationCount = 0
-    /// Steps whose `if` was true.
-    var passed: Set<StepPath> = []
     var effects: [Effect] = []
     var now = Timestamp(microseconds: 0)
     /// Uniform in 0..<1, for the next jitter.
     var chance = 0.0
-    /// What the database refused, and why; see `refuse`.
-    var refused: [Effect.Message.Origin: Failure] = [:]
+    /// Messages and sub-sagas that the database refused, and why; see `refuse`.
+    var refusedMessages: [Effect.Message.Origin: Failure] = [:]
 
     package init(_ program: SagaProgram, _ head: SagaHead, history: some Sequence<Fact> = []) {
         self.program = program
@@ -60,9 +59,24 @@ package struct SagaMachine: Sendable {
         self.now = now
         chance = Double.random(in: 0..<1, using: &random)
         receive(event)
-        advance()
+        // It goes on when all that was asked for is answered.
+        if case .evaluated = event, !evaluations.isEmpty {} else { advance() }
         defer { effects = [] }
         return effects
+    }
+
+    /// Whether a request that was asked for is still to go out. What was decided after it, in the same commit, may speak
+    /// against it: no action is sent after the decision to abort. One that does not go out is answered by a failure that is
+    /// known not to have happened.
+    package func isWanted(_ path: StepPath, _ op: Op, send: Int) -> Bool {
+        guard let effort = state.effort(path, op), effort.sends == send, case .trying = effort.phase else {
+            return false
+        }
+        return switch state.status {
+        case .running, .stuck: true
+        case .compensating: op == .compensate
+        case .completed, .compensated, .failed, .terminated: false
+        }
     }
 
     /// The database refuses the message or the sub-saga of a step or hook, which was found out when the facts were to be
@@ -80,7 +94,10 @@ package struct SagaMachine: Sendable {
         case .tick: tick()
         case .evaluated(let id, let result):
             // After an abort nobody wants the answer any more.
-            if let purpose = evaluations.removeValue(forKey: id) { evaluated(purpose, result) }
+            if let purpose = evaluations.removeValue(forKey: id) {
+                if let path = purpose.path { evaluating.remove(path) }
+                evaluated(purpose, result)
+            }
         case .answered(let path, let op, let send, let result): answered(path, op, send: send, result)
         case .calledBack(let path, let op, let send, let callback): calledBack(path, op, send: send, callback)
         case .signalled(let event, let payload, let by):
@@ -94,8 +111,8 @@ package struct SagaMachine: Sendable {
     }
 
     private mutating func begin() {
-        guard state.begunAt == nil else { return }
-        record(.begun(deadline: program.definition.timeout.map { now + $0 }))
+        guard state.begunAt == nil, !state.status.hasEnded else { return }
+        record(.begun(deadline: program.definition.timeout.map { countedNow.adding($0) }))
         if let wrong = program.definition.inputSchema?.mismatch(head.input) {
             record(.aborting(Failure(type: "invalid-input", detail: wrong)))
         }
@@ -103,6 +120,8 @@ package struct SagaMachine: Sendable {
 
     /// What was in flight when the worker died may have arrived.
     private mutating func recover() {
+        guard state.begunAt != nil else { return begin() }
+        guard !state.status.hasEnded else { return }
         for path in state.starts {
             for op in [Op.action, .compensate] {
                 guard case .trying? = state.effort(path, op)?.phase else { continue }
@@ -124,6 +143,9 @@ package struct SagaMachine: Sendable {
         }
     }
 
+    /// The time that deadlines are counted from: it stands still while the saga is suspended.
+    var countedNow: Timestamp { state.counted(now) }
+
     // MARK: - Facts
 
     mutating func record(_ kind: Fact.Kind, _ step: StepPath? = nil, _ op: Op? = nil, attempt: Int? = nil) {
@@ -139,6 +161,7 @@ package struct SagaMachine: Sendable {
         guard !expressions.isEmpty else { return evaluated(purpose, .success([])) }
         evaluationCount += 1
         evaluations[evaluationCount] = purpose
+        if let path = purpose.path { evaluating.insert(path) }
         effects.append(
             .evaluate(Effect.Evaluation(id: evaluationCount, expressions: expressions, scope: scope)))
     }
@@ -155,16 +178,36 @@ package struct SagaMachine: Sendable {
         }
     }
 
-    func isEvaluating(_ path: StepPath) -> Bool {
-        !evaluations.isEmpty
-            && evaluations.values.contains { purpose in
-                switch purpose {
-                case .condition(let other), .choice(let other, _), .start(let other), .output(let other, _),
-                    .compensation(let other):
-                    other == path
-                case .ending, .hook: false
-                }
+    /// Whether an answer is awaited that the step needs to go on: never more than one.
+    func isEvaluating(_ path: StepPath) -> Bool { evaluating.contains(path) }
+
+    var isEnding: Bool { !evaluations.isEmpty && evaluations.values.contains(.ending) }
+
+    /// Forgets what was asked for to go forward. What has happened is still recorded.
+    mutating func dropForwardEvaluations() {
+        evaluations = evaluations.filter { _, purpose in
+            switch purpose {
+            case .output, .hook: true
+            case .condition, .choice, .start, .compensation, .ending: false
             }
+        }
+        evaluating = Set(evaluations.values.compactMap(\.path))
+    }
+
+    mutating func dropEvaluations() {
+        evaluations = [:]
+        evaluating = []
+    }
+}
+
+extension SagaMachine.Purpose {
+    fileprivate var path: StepPath? {
+        switch self {
+        case .condition(let path), .choice(let path, _), .start(let path), .output(let path, _),
+            .compensation(let path):
+            path
+        case .ending, .hook: nil
+        }
     }
 }
 

@@ -29,7 +29,7 @@ extension SagaState {
             status = .compensating
             failure = reason
             noted = nil
-            capCallbacks(at: fact.at + SagaMachine.abortWait)
+            capCallbacks(at: counted(fact.at).adding(SagaMachine.abortWait))
         case .noted(let reason): noted = reason
         case .compensating(let paths):
             isUndoing = true
@@ -58,13 +58,17 @@ extension SagaState {
             suspendedAt = nil
         case .signalled(let event, let payload, _): signals[event, default: []].append(payload)
         case .received(let event, _): signals[event]?.removeFirst()
-        case .retried, .resolved: leaveTrouble(at: fact.at)
-        case .skipped(_, _, let by): if by != nil { leaveTrouble(at: fact.at) }
+        case .retried, .resolved: leaveTrouble(at: counted(fact.at))
+        case .skipped(_, _, let by): if by != nil { leaveTrouble(at: counted(fact.at)) }
         case .refused, .hookFailed, .started, .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .succeeded,
             .stepFailed, .late:
             break
         }
     }
+
+    /// While the saga is suspended time stands still: what is set then counts from the moment of the suspension, and the
+    /// resumption moves it with all the rest.
+    func counted(_ now: Timestamp) -> Timestamp { suspendedAt ?? now }
 
     private mutating func leaveTrouble(at now: Timestamp) {
         guard let reason = trouble else { return }
@@ -100,8 +104,7 @@ extension SagaState {
         case .retried(let input, _): retryStep(input, fact.at, path, op, program)
         case .resolved(let happened, _): if !happened { change(path, op) { $0.mayHaveHappened = false } }
         case .begun, .aborting, .noted, .compensating, .completed, .compensated, .failed, .stuck, .terminated,
-            .suspended,
-            .resumed, .signalled, .refused, .hookFailed, .late:
+            .suspended, .resumed, .signalled, .refused, .hookFailed, .late:
             break
         }
     }
@@ -125,6 +128,7 @@ extension SagaState {
         if start.request != nil {
             effort.attempts = 1
             effort.sends = 1
+            effort.sentAt = fact.at
         }
         switch op {
         case .action:
@@ -151,18 +155,21 @@ extension SagaState {
                 effort.phase = .trying(until: until)
                 effort.attempts = fact.attempt ?? effort.attempts
                 effort.sends += 1
+                effort.sentAt = fact.at
                 effort.isRepeat = false
             case .tryFailed(let failure, let happened, let next):
                 effort.phase = .retrying(at: next)
                 effort.lastError = failure
                 if happened == .unknown { effort.mayHaveHappened = true }
-            case .ongoing(let next): effort.phase = .ongoing(at: next)
+            case .ongoing(let next):
+                effort.phase = .ongoing(at: next)
+                effort.isOngoing = true
             case .accepted(let until), .heartbeat(let until): effort.phase = .callback(until: until)
             case .lost:
                 // A statement was rolled back with its worker's session.
                 if effort.request != .sql {
                     effort.mayHaveHappened = true
-                    if case .trying(let until) = effort.phase { effort.quietAt = max(until, effort.quietAt ?? until) }
+                    if let arrival = effort.latestArrival { effort.quietAt = max(arrival, effort.quietAt ?? arrival) }
                 }
                 effort.phase = .retrying(at: fact.at)
                 effort.isRepeat = true
@@ -188,6 +195,7 @@ extension SagaState {
         }
         clock += 1
         steps[path, default: StepState()].endedAt = clock
+        failedSteps.remove(path)
         switch fact.kind {
         case .succeeded(let value):
             steps[path]?.status = .succeeded
@@ -195,11 +203,12 @@ extension SagaState {
             steps[path]?.error = nil
             if program.step(path)?.isPivot == true {
                 hasPivoted = true
-                // A timeout that was noted is dropped with its note.
-                if noted != nil, let limit = deadline, limit <= fact.at { deadline = nil }
+                // What came while it was under way is dropped, a timeout too.
+                if let limit = deadline, limit <= counted(fact.at) { deadline = nil }
                 noted = nil
             }
-        case .skipped(_, let value, _):
+        case .skipped(_, let value, let by):
+            if by != nil, steps[path]?.startedAt == nil { skippedBeforeStart.append(path) }
             steps[path]?.status = .skipped
             steps[path]?.output = value
             steps[path]?.error = nil
@@ -207,6 +216,7 @@ extension SagaState {
             steps[path]?.status = isUnknown ? .unknown : .failed
             steps[path]?.error = failure
             if isUnknown { steps[path]?.action.mayHaveHappened = true }
+            failedSteps.insert(path)
         default: preconditionFailure("\(fact.kind) ends no step")
         }
     }
@@ -220,15 +230,18 @@ extension SagaState {
             case .action:
                 steps[path] = nil
                 starts.removeAll { $0 == path }
+                failedSteps.remove(path)
             case .compensate: steps[path]?.compensationStatus = .pending
             }
             return
         }
+        let began = counted(now)
         change(path, op) { effort in
             effort.phase = .retrying(at: now)
             effort.attemptsBefore = effort.attempts
-            effort.began = now
-            if op == .action { effort.deadline = program.step(path)?.deadline.map { now + $0 } }
+            effort.isRepeat = false
+            effort.began = began
+            if op == .action { effort.deadline = program.step(path)?.deadline.map { began.adding($0) } }
             if let input {
                 effort.input = input
                 effort.edits += 1
@@ -238,6 +251,7 @@ extension SagaState {
         case .action:
             steps[path]?.status = .waiting
             steps[path]?.endedAt = nil
+            failedSteps.remove(path)
         case .compensate: steps[path]?.compensationStatus = .running
         }
     }
@@ -251,8 +265,15 @@ extension Effort {
         }
     }
 
+    /// Until when the request in flight can still reach the handler.
+    fileprivate var latestArrival: Timestamp? {
+        guard case .trying(let until) = phase, let sentAt else { return nil }
+        return request?.isAsync == true ? min(until, sentAt + Request.asyncTimeout) : until
+    }
+
     fileprivate mutating func postponeDeadlines(by time: Duration) {
         deadline = deadline.map { $0 + time }
+        began = began.map { $0 + time }
         switch phase {
         case .callback(let until): phase = .callback(until: until + time)
         case .signal(let name, let until?): phase = .signal(name: name, until: until + time)

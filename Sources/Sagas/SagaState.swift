@@ -37,6 +37,10 @@ package struct SagaState: Sendable, Hashable {
     package var starts: [StepPath] = []
     /// Numbers starts and ends.
     package var clock = 0
+    /// Failed or unknown, and neither retried nor skipped.
+    package var failedSteps: Set<StepPath> = []
+    /// Steps that an operator skipped after their expressions had failed: they have an output and no start.
+    package var skippedBeforeStart: [StepPath] = []
     /// Whether `compensating` has been recorded.
     package var isUndoing = false
     /// Signals that no step has taken yet, the oldest first.
@@ -169,9 +173,16 @@ package struct Effort: Sendable, Hashable {
     package var deadline: Timestamp?
     /// A try had an outcome that is not known; sticky.
     package var mayHaveHappened = false
+    /// The handler said that it was at work. A refusal that follows is its outcome; that it cannot be reached is none.
+    package var isOngoing = false
     /// Until then a try whose worker died may still arrive.
     package var quietAt: Timestamp?
     package var lastError: Failure?
+    /// When the latest request went out.
+    package var sentAt: Timestamp?
+
+    /// It has happened, or is happening, for all that is known.
+    var isOpen: Bool { mayHaveHappened || isOngoing }
 
     package init() {}
 }
@@ -180,6 +191,13 @@ package struct Effort: Sendable, Hashable {
 package enum Request: Sendable, Hashable {
     case http(HTTP)
     case sql
+
+    /// Of the request of an async call, whose own timeout is that of the callback.
+    static let asyncTimeout = Step.defaultTimeout
+
+    var isAsync: Bool {
+        if case .http(let http) = self { http.isAsync } else { false }
+    }
 
     package struct HTTP: Sendable, Hashable {
         package var method: String
