@@ -94,7 +94,8 @@ final class Housekeeper: Sendable {
             let beat = try housekeeping.beat(
                 Housekeeping.Vitals(
                     token: session.token, connectedFor: began - connectedAt, inFlight: dispatcher.inFlight,
-                    isDraining: health.current.isDraining, leads: leads, sweeps: sweeps, floors: dispatcher.floors + sagas.floors))
+                    isDraining: health.current.isDraining, leads: leads, sweeps: sweeps,
+                    floors: dispatcher.floors + sagas.floors))
             let took = ContinuousClock.now - began
             // A sweep reads dead rows when somebody holds an old snapshot: never more than a fiftieth of the time.
             if sweeps { sweepAt = began + max(.seconds(1), took * 50) }

@@ -61,7 +61,8 @@ struct LiveSaga {
 
     /// Nothing can come of it but by time or mail.
     var isAtRest: Bool {
-        inFlight == 0 && evaluating == 0 && !isQuerying && waiting.isEmpty && calls.isEmpty && queries.isEmpty && !wantsMail && !needsRecovery
+        inFlight == 0 && evaluating == 0 && !isQuerying && waiting.isEmpty && calls.isEmpty && queries.isEmpty
+            && !wantsMail && !needsRecovery
     }
 
     var isBusy: Bool { evaluating > 0 || isQuerying }

@@ -137,7 +137,8 @@ struct SagaDesk {
         guard sagas[id] != nil else { return }
         touched.insert(id)
         if sagas[id]!.isBusy {
-            if case .evaluated = event {} else {
+            if case .evaluated = event {
+            } else {
                 sagas[id]!.waiting.append(event)
                 return
             }
@@ -249,7 +250,8 @@ struct SagaDesk {
             if saga.isAtRest || saga.isAbandoned && saga.inFlight == 0 {
                 if isDraining || saga.isAbandoned {
                     saga.commit.rest = SagaCommit.Rest(
-                        until: saga.machine.state.status.hasEnded ? nil : now, waitingFor: saga.machine.state.waitingFor)
+                        until: saga.machine.state.status.hasEnded ? nil : now, waitingFor: saga.machine.state.waitingFor
+                    )
                 } else if saga.due.map({ $0 - now > .seconds(1) }) ?? true {
                     saga.commit.rest = SagaCommit.Rest(until: saga.due, waitingFor: saga.machine.state.waitingFor)
                 }
@@ -266,7 +268,9 @@ struct SagaDesk {
     }
 
     /// The commits are durable. What they allow goes out.
-    mutating func committed(_ commits: [SagaCommit]) -> (calls: [(UUID, Effect.CallEffect)], queries: [(UUID, Effect.QueryEffect)]) {
+    mutating func committed(_ commits: [SagaCommit]) -> (
+        calls: [(UUID, Effect.CallEffect)], queries: [(UUID, Effect.QueryEffect)]
+    ) {
         let written = Set(commits.map(\.saga))
         loose.removeAll { written.contains($0.saga) }
         var calls: [(UUID, Effect.CallEffect)] = []
@@ -357,6 +361,7 @@ struct SagaDesk {
         saga.waiting = sagas[id]!.waiting
         saga.wantsMail = sagas[id]!.wantsMail
         saga.inFlight = sagas[id]!.inFlight
+        saga.queries += sagas[id]!.queries
         saga.commit.held = sagas[id]!.commit.held
         saga.machine.startsNothing = isDraining
         saga.written.startsNothing = isDraining

@@ -106,11 +106,13 @@ private struct QueryTransaction: Sendable {
                     set_config('lock_timeout', \(milliseconds(min(lockTimeout, query.timeout))), true)
                 """)
             let rows = try connection.run(foreign: query.statement, query.arguments.map(Self.text))
-            try connection.execute(script: "reset role; reset statement_timeout; reset lock_timeout; release savepoint step")
+            try connection.execute(
+                script: "reset role; reset statement_timeout; reset lock_timeout; release savepoint step")
             return .succeeded((rows.count == 1 ? rows[0] : rows.isEmpty ? .null : .array(rows)).storable ?? .null)
         } catch {
             guard error.sqlState != nil else { throw error }
-            try connection.execute(script: "rollback to savepoint step; reset role; reset statement_timeout; reset lock_timeout")
+            try connection.execute(
+                script: "rollback to savepoint step; reset role; reset statement_timeout; reset lock_timeout")
             return Self.outcome(of: error)
         }
     }

@@ -33,7 +33,8 @@ package final class Worker: Sendable {
             metrics: metrics,
             wakeup: wakeup)
         let sagas = SagaLoop(
-            configuration: configuration, session: { loop.session }, peers: { loop.peers }, alarm: alarm, health: health,
+            configuration: configuration, session: { loop.session }, peers: { loop.peers }, alarm: alarm,
+            health: health,
             log: log, metrics: metrics, makeEvaluator: makeEvaluator)
         loop.waits(for: { sagas.isIdle })
         self.sagas = sagas
@@ -43,7 +44,8 @@ package final class Worker: Sendable {
         self.log = log
         chores = Chores(databaseURL: configuration.databaseURL, name: configuration.name, log: log)
         housekeeper = Housekeeper(
-            configuration: configuration, loop: loop, dispatcher: dispatcher, sagas: sagas, chores: chores, alarm: alarm,
+            configuration: configuration, loop: loop, dispatcher: dispatcher, sagas: sagas, chores: chores,
+            alarm: alarm,
             health: health, log: log, metrics: metrics)
     }
 

@@ -40,7 +40,8 @@ package struct WorkerMetrics: Sendable {
             "outrider_claimed_total", help: "Deliveries claimed from the queue.", labels: ["subscription"])
         sagas = registry.counter(
             "outrider_sagas_total",
-            help: "Sagas that ended, or got stuck, by what they came to: completed, compensated, failed, terminated, stuck.",
+            help:
+                "Sagas that ended, or got stuck, by what they came to: completed, compensated, failed, terminated, stuck.",
             labels: ["saga", "outcome"])
         rescued = registry.counter(
             "outrider_rescued_total", help: "Deliveries taken over from workers that were lost.", labels: [])

@@ -23,7 +23,8 @@ extension Rows {
         switch type {
         case PostgresType.bool.oid: return .bool(text == "t")
         case 20, 21, 23, 26, 700, 701, 1700:  // int8, int2, int4, oid, float4, float8, numeric
-            return text.utf8.last.map { $0 >= 0x30 && $0 <= 0x39 } == true ? .number(JSONNumber(digits: text)) : .string(text)
+            return text.utf8.last.map { $0 >= 0x30 && $0 <= 0x39 } == true
+                ? .number(JSONNumber(digits: text)) : .string(text)
         case 114, PostgresType.jsonb.oid: return (try? JSON(parsing: Array(text.utf8))) ?? .string(text)
         default: return .string(text)
         }

@@ -82,7 +82,7 @@ package struct SagaMachine: Sendable {
     /// The database refuses the message or the sub-saga of a step or hook, which was found out when the facts were to be
     /// written. The machine that wanted it is given up, and this one, the value from before, handles the same event again.
     package mutating func refuse(_ message: Effect.Message.Origin, _ failure: Failure) {
-        refused[message] = failure
+        refusedMessages[message] = failure
     }
 
     // MARK: - Events
@@ -134,13 +134,11 @@ package struct SagaMachine: Sendable {
     // MARK: - Going on
 
     /// Does all that can be done now.
-    mutating func advance() {
+    private mutating func advance() {
         guard state.begunAt != nil, state.suspendedAt == nil, !startsNothing else { return }
-        switch state.status {
-        case .running: goForward()
-        case .compensating: settle()
-        case .stuck, .completed, .compensated, .failed, .terminated: break
-        }
+        if state.status == .running { goForward() }
+        if state.status == .compensating { settle() }
+        sendWhatIsDue()
     }
 
     /// The time that deadlines are counted from: it stands still while the saga is suspended.

@@ -56,7 +56,8 @@ package struct DefinitionStore {
             _ = try connection.query("select pg_advisory_xact_lock(\(AdvisoryLock.schema), 1)")
             var applied: [Applied] = []
             for definition in definitions {
-                let change = try put(definition, isNewest: isNewest(definition, among: definitions), by: by, restores: restores)
+                let change = try put(
+                    definition, isNewest: isNewest(definition, among: definitions), by: by, restores: restores)
                 applied.append(Applied(kind: definition.kind.rawValue, name: definition.name, change: change))
             }
             if prunes { applied += try prune(keeping: definitions) }

@@ -88,7 +88,7 @@ package struct SagaRow: Sendable, Hashable {
         isSuspended = state.suspendedAt != nil
         hasPivoted = state.hasPivoted
         failure = state.failure?.json
-        trouble = state.trouble.map { trouble in
+        trouble = state.trouble.map { trouble -> JSON in
             var members: [(name: String, value: JSON)] = [
                 ("type", .string(trouble.reason.rawValue)), ("interrupted", .string(trouble.interrupted.rawValue)),
             ]
@@ -97,7 +97,7 @@ package struct SagaRow: Sendable, Hashable {
             if let detail = trouble.detail { members.append(("detail", .string(detail))) }
             return .object(JSONObject(members))
         }
-        output = state.status == .completed ? state.output : nil
+        output = state.status == .completed ? .some(state.output) : .none
         skipped = Int32(state.skipped)
         deadline = state.deadline
         hasEnded = state.status.hasEnded

@@ -135,7 +135,8 @@ package struct SagaDefinitions {
 
     package func definition(_ name: String, hash: String) throws -> Result<SagaDefinition, DefinitionError> {
         let rows = try connection.query(
-            "select d.content from outrider.definition d where d.kind = 'saga' and d.name = \(name) and d.hash = \(hash)")
+            "select d.content from outrider.definition d where d.kind = 'saga' and d.name = \(name) and d.hash = \(hash)"
+        )
         guard let row = rows.first else {
             return .failure(DefinitionError(messages: ["the database holds no such definition"]))
         }

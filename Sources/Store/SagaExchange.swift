@@ -197,7 +197,8 @@ package struct SagaExchange {
                 delete from outrider.delivery d
                 where d.subscription_id = \(claimed.lane) and d.id = \(claimed.row) and d.owner = \(token)
                 """)
-            _ = try connection.query("update outrider.saga set owner = null where id = \(claimed.saga) and owner = \(token)")
+            _ = try connection.query(
+                "update outrider.saga set owner = null where id = \(claimed.saga) and owner = \(token)")
         }
     }
 }

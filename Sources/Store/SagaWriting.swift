@@ -70,7 +70,7 @@ enum SagaWriting {
         guard !messages.isEmpty else { return [] }
         let headers = messages.map { message -> JSON? in
             message.headers.isEmpty
-                ? nil : .object(JSONObject(message.headers.map { (name: $0.name, value: .string($0.value)) }))
+                ? .none : .some(.object(JSONObject(message.headers.map { (name: $0.name, value: .string($0.value)) })))
         }
         return [
             """
