@@ -96,7 +96,28 @@ final class Stage: Sendable {
             deliver: { http: "POST ${ $env.HANDLER }" }
             """
         }
-        Files.write(documents.joined(separator: "\n---\n") + "\n", to: "\(folder)/workflows/bench.yaml")
+        let sagas = [1, 3, 10].map { steps in
+            "saga: bench-\(steps)\nversion: 1\nsteps:\n"
+                + (1...steps).map { number in
+                    """
+                      - id: step_\(number)
+                        call:
+                          http: POST ${ $env.HANDLER }
+                          body: ${ .input }
+                        compensate: none
+
+                    """
+                }.joined()
+        }
+        let sleeper = """
+            saga: bench-sleeper
+            version: 1
+            steps:
+              - id: sleep
+                await: { event: wake-up, timeout: 30d }
+            """
+        let all = documents + sagas + [sleeper]
+        Files.write(all.joined(separator: "\n---\n") + "\n", to: "\(folder)/workflows/bench.yaml")
     }
 
     // MARK: - Messages
