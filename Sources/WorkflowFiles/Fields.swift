@@ -41,7 +41,7 @@ struct Fields {
         let meant = meant(by: entry)
         report.error(
             at: entry.namePosition, "unknown key '\(entry.name)' of \(what)",
-            expected: meant == nil ? "one of \(known.joined(separator: ", "))" : nil,
+            expected: meant == nil ? (known.count == 1 ? "" : "one of ") + known.joined(separator: ", ") : nil,
             suggestion: meant.map { "did you mean '\($0)'?" })
     }
 

@@ -45,9 +45,12 @@ extension Node {
 extension Node.Scalar {
     /// Where the source of an expression that was found in this text has a byte.
     func position(of expression: Expression, byte: Int = 0) -> Position {
-        let text = Array(text.utf8)
+        let text = Array(self.text.utf8)
         let source = Array(expression.source.utf8)
-        let offset = text.indices.first { text[$0...].starts(with: source) }
-        return position(ofByte: (offset ?? 0) + byte)
+        for start in text.indices where text[start...].starts(with: "${".utf8) {
+            let inside = text[(start + 2)...].drop { $0 == 0x20 || (0x09...0x0D).contains($0) }
+            if inside.starts(with: source) { return position(ofByte: inside.startIndex + byte) }
+        }
+        return position
     }
 }

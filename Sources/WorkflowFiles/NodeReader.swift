@@ -10,10 +10,14 @@ struct NodeReader {
     static let depthLimit = 64
     /// Of one document, aliases expanded: ten lines of YAML can stand for billions of values.
     static let nodeLimit = 100_000
+    /// In bytes, of one document, aliases expanded: each expansion is read again.
+    static let textLimit = 4 << 20
 
     private struct Anchored {
         let node: Node
         let count: Int
+        /// Bytes of text.
+        let length: Int
         /// Levels of nesting, itself included.
         let height: Int
     }
@@ -24,6 +28,7 @@ struct NodeReader {
     private var anchors: [String: Anchored] = [:]
     private var openAnchors: Set<String> = []
     private var nodeCount = 0
+    private var textLength = 0
     /// The deepest level since the last look at it: what an anchored value reaches down to.
     private var deepest = 0
     private var isGarbled = false
@@ -75,6 +80,7 @@ struct NodeReader {
                 case .documentStart:
                     anchors = [:]
                     nodeCount = 0
+                    textLength = 0
                     isGarbled = false
                 case .documentEnd, .other: break
                 default:
@@ -102,13 +108,14 @@ struct NodeReader {
     private mutating func node(_ event: YAMLEvent, depth: Int) throws -> Node {
         try checkDepth(depth, at: event.start)
         try count(1, at: event.start)
-        let before = nodeCount - 1
+        let before = (nodes: nodeCount - 1, text: textLength)
         let deepestBefore = deepest
         deepest = depth
         if let anchor = event.anchor { openAnchors.insert(anchor) }
         let node: Node
         switch event.kind {
         case .scalar(let text, let tag, let isPlain, let isBlock):
+            try count(text: text.utf8.count, at: event.start)
             node = .scalar(scalar(event, text: text, tag: tag, isPlain: isPlain, isBlock: isBlock))
         case .sequenceStart(let tag):
             checkTag(tag, "seq", at: event.start)
@@ -122,7 +129,9 @@ struct NodeReader {
         }
         if let anchor = event.anchor {
             openAnchors.remove(anchor)
-            anchors[anchor] = Anchored(node: node, count: nodeCount - before, height: deepest - depth + 1)
+            anchors[anchor] = Anchored(
+                node: node, count: nodeCount - before.nodes, length: textLength - before.text,
+                height: deepest - depth + 1)
         }
         deepest = max(deepest, deepestBefore)
         return node
@@ -145,6 +154,15 @@ struct NodeReader {
         }
     }
 
+    private mutating func count(text: Int, at position: Position) throws {
+        textLength += text
+        guard textLength <= Self.textLimit else {
+            throw Finding(
+                position, "the document has more than \(Self.textLimit) bytes of text, aliases expanded",
+                expected: "at most \(Self.textLimit)")
+        }
+    }
+
     private mutating func alias(_ name: String, depth: Int, at position: Position) throws -> Node {
         guard let anchored = anchors[name] else {
             throw openAnchors.contains(name)
@@ -155,6 +173,7 @@ struct NodeReader {
                     suggestion: "quote the text if it is no alias: \"*\(name)\"")
         }
         try count(anchored.count - 1, at: position)
+        try count(text: anchored.length, at: position)
         deepest = depth + anchored.height - 1
         try checkDepth(deepest, at: position)
         return anchored.node

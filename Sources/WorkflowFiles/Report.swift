@@ -55,6 +55,11 @@ final class Report {
         error(at: position, "\(what) is not supported yet", suggestion: "leave it out for this version of Outrider")
     }
 
+    /// The candidate that was meant by a word. After a hundred errors nobody is served by more guesses, which take time.
+    func closest(to word: String, among candidates: some Sequence<String>) -> String? {
+        diagnostics.count < 100 ? Primitives.closest(to: word, among: candidates) : nil
+    }
+
     func refer(to target: Reference.Target, at position: Position) {
         references.append(Reference(target: target, file: file, position: position))
     }

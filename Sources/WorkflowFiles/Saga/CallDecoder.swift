@@ -76,11 +76,12 @@ struct CallDecoder {
         let arguments = nodes?.map { site.value($0, "an argument") }
         guard let statement, let arguments else { return nil }
         guard statement.parameterCount == arguments.count else {
+            let given = arguments.count == 1 ? "1 argument" : "\(arguments.count) arguments"
+            let wanted =
+                statement.parameterCount == 0 ? "no parameters" : "parameters up to $\(statement.parameterCount)"
             report.error(
-                at: list?.position ?? node.position,
-                "\(arguments.count == 1 ? "1 argument" : "\(arguments.count) arguments") for a statement "
-                    + (statement.parameterCount == 0 ? "without parameters" : "up to $\(statement.parameterCount)"),
-                expected: "as many args as the statement has parameters")
+                at: list?.position ?? node.position, "\(given) for a statement with \(wanted)",
+                expected: "as many args as parameters")
             return nil
         }
         let values = arguments.compactMap(\.self)

@@ -45,16 +45,18 @@ struct InputSchema {
         case .success(let bytes):
             do throws(JSONError) {
                 let json = try JSON(parsing: bytes)
-                let kinds = Definition.Kind.allCases.map(\.rawValue)
                 // A workflow file is read as one, whoever takes it for a schema.
+                let kinds = Definition.Kind.allCases.map(\.rawValue)
                 if !kinds.contains(where: { json[$0] != nil }) { report.schemaFiles.append(file) }
                 return json
             } catch {
+                let isItself = SourceFile.identity(file) == SourceFile.identity(report.file)
+                if path.hasSuffix(".json"), !isItself { report.schemaFiles.append(file) }
                 let place = Position(ofByte: error.offset, in: bytes)
                 report.error(
                     at: position,
-                    "the schema file '\(path)' is not JSON: \(error.message)"
-                        + " at line \(place.line), column \(place.column)")
+                    "the schema file '\(path)' is not JSON: \(error.message) at line \(place.line), column \(place.column)"
+                )
                 return nil
             }
         }

@@ -35,7 +35,10 @@ struct PivotCheck {
                 checkPlace(step, behind: pivot, inside: container)
                 checkTime(step)
                 warnOfIdleCompensation(step)
-                pivot = Pivot(id: step.id ?? "", line: step.namePosition(of: "pivot").line)
+                // One that is misplaced draws no line.
+                if container == nil, pivot == nil {
+                    pivot = Pivot(id: step.id ?? "", line: step.namePosition(of: "pivot").line)
+                }
             } else if let pivot {
                 refuseUndo(step, behind: pivot)
             } else {

@@ -53,7 +53,7 @@ struct SagaDefaults {
         report.error(
             at: node.position, "the retry policy '\(name)' is declared nowhere",
             expected: "a name under retries, or a mapping with attempts, initial, …",
-            suggestion: closest(to: name, among: policies.keys).map { "did you mean '\($0)'?" })
+            suggestion: report.closest(to: name, among: policies.keys).map { "did you mean '\($0)'?" })
         return nil
     }
 }

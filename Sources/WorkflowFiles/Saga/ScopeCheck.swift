@@ -13,7 +13,8 @@ struct ScopeCheck {
     /// What is seen only in some places.
     private static let special: [String: String] = [
         "output": "only 'compensate' and 'output' of a step see it", "input_sent": "only 'compensate' sees it",
-        "failure": "only 'compensate' and the hooks on_… see it",
+        "failure": "only 'compensate' and the hooks on_… see it", "steps": "a key is made of the input alone",
+        "saga": "a key is made of the input alone",
     ]
 
     func check(_ steps: [StepOutline], outside: [Site.Use]) {
@@ -61,12 +62,17 @@ struct ScopeCheck {
 
     private func refuse(_ member: PathMember, _ use: Site.Use, _ roots: [String]) {
         let name = member.name
-        let meant = closest(to: name, among: roots).map { "did you mean '.\($0)'?" }
-        let step = map.paths[name].map { _ in "write .steps.\(name).output" }
+        let seen = roots.map { ".\($0)" }.joined(separator: ", ")
         report.error(
             at: use.position(of: member), "\(use.part.called) sees no '.\(name)'",
-            expected: "one of \(roots.map { ".\($0)" }.joined(separator: ", "))",
-            suggestion: Self.special[name] ?? (roots.contains("steps") ? step : nil) ?? meant ?? "write .input.\(name)")
+            expected: roots.count == 1 ? seen : "one of \(seen)",
+            suggestion: Self.special[name] ?? meant(by: name, use.part, roots))
+    }
+
+    private func meant(by name: String, _ part: Site.Part, _ roots: [String]) -> String? {
+        if map.paths[name] != nil, part != .key { return "write .steps.\(name).output" }
+        if let meant = closest(to: name, among: roots) { return "did you mean '.\(meant)'?" }
+        return "write .input.\(name)"
     }
 
     // MARK: - Steps
@@ -90,7 +96,7 @@ struct ScopeCheck {
 
     private func unknownStep(_ member: PathMember, _ use: Site.Use) {
         let id = member.name
-        var suggestion = closest(to: id, among: map.paths.keys).map { "did you mean '.steps.\($0)'?" }
+        var suggestion = report.closest(to: id, among: map.paths.keys).map { "did you mean '.steps.\($0)'?" }
         if let owner = map.branchOwners[id] ?? nil {
             suggestion = "'\(id)' is a branch: write .steps.\(owner).output.\(id)"
         }

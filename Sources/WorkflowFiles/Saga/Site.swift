@@ -41,7 +41,7 @@ struct Site {
 
     func template(_ node: Node, _ what: String) -> Template? {
         guard let template = node.template(what, report), case .scalar(let scalar) = node else { return nil }
-        for expression in template.expressions { add(expression, scalar) }
+        for expression in Set(template.expressions) { add(expression, scalar) }
         return template
     }
 

@@ -28,7 +28,7 @@ extension StepDecoder {
     private func wait(_ node: Node, _ site: Site) -> Wait? {
         guard let fields = Fields(node, of: "wait", known: ["for", "until"], report) else { return nil }
         switch (fields["for"], fields["until"]) {
-        case (let duration?, nil): return duration.duration("for", report).map(Wait.duration)
+        case (let duration?, nil): return duration.duration("the length of the wait", report).map(Wait.duration)
         case (nil, let time?): return site.expression(time, "until").map(Wait.until)
         case (_?, let time?):
             report.error(at: time.position, "a wait with 'for' and 'until'", expected: "exactly one of them")

@@ -1,3 +1,4 @@
+internal import Primitives
 internal import Sagas
 
 /// A step as far as it could be read, and where: what the checks over all steps work on, so that one wrong step does not
@@ -34,7 +35,11 @@ struct StepOutline {
 
     func namePosition(of key: String) -> Position { mapping[key]?.namePosition ?? mapping.position }
 
-    var isPivot: Bool { step?.isPivot ?? false }
+    /// Of a step that may be one, whatever else is wrong with it.
+    var isPivot: Bool {
+        guard case .scalar(let scalar)? = mapping["pivot"]?.value, let kind else { return false }
+        return scalar.value == true && kind.kindsInstead(for: "pivot") == nil
+    }
 }
 
 /// A sequence of steps that was read.
