@@ -203,6 +203,15 @@ struct MalformedFilesTests {
                 ])
     }
 
+    @Test func manyAliasesOfALongTextAreRefused() async {
+        let long = String(repeating: "x", count: 100_000)
+        let text = "topic: a\nx: &x \(long)\ny: [" + String(repeating: "*x,", count: 60) + "]"
+        #expect(
+            await Workflows(text).check().messages == [
+                "a.yaml:3:125: error: the document has more than 4194304 bytes of text, aliases expanded; expected at most 4194304"
+            ])
+    }
+
     @Test func whatStandsBeforeBrokenYAMLIsCheckedToo() async {
         let outcome = await Workflows("topic: A\n---\ntopic: b\n---\ntopic: [ c").check()
         #expect(

@@ -19,8 +19,11 @@ struct Workflows {
     }
 
     init(bytes: [UInt8]) {
-        folder.write("", to: "a.yaml")
-        let file = fopen("\(folder.path)/a.yaml", "w")
+        Self.write(bytes, to: "\(folder.path)/a.yaml")
+    }
+
+    static func write(_ bytes: [UInt8], to path: String) {
+        let file = fopen(path, "w")
         fwrite(bytes, 1, bytes.count, file)
         fclose(file)
     }
@@ -39,6 +42,9 @@ struct Workflows {
         let hasErrors: Bool
         /// As the user reads them, file names without the folder.
         let messages: [String]
+
+        /// The messages, one a line, `a.yaml:` left out.
+        var text: String { messages.joined(separator: "\n").replacing("a.yaml:", with: "") }
 
         var sagas: [SagaDefinition] {
             definitions.compactMap { if case .saga(let saga) = $0 { saga } else { nil } }
@@ -60,6 +66,19 @@ struct Workflows {
         subscription: mail
         topics: [ order.created ]
         deliver: { http: POST https://mail.example/send }
+        \(lines)
+        """
+    }
+
+    /// A saga with these steps, a list from line 4 on.
+    static func saga(_ steps: String) -> String { "saga: s\nversion: 1\nsteps:\n" + steps }
+
+    /// A saga with all that it needs in lines 1 to 3, and further lines.
+    static func sagaWith(_ lines: String) -> String {
+        """
+        saga: s
+        version: 1
+        steps: [ { id: a, set: { x: 1 } } ]
         \(lines)
         """
     }

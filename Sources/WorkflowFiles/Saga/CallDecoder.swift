@@ -106,8 +106,10 @@ struct CallDecoder {
 }
 
 extension Site {
+    /// In the order of `Definition.content`.
     func headers(_ node: Node) -> [HTTPCall.Header]? {
         HeaderDecoder.headers(node, report) { template($0.value, "the header \($0.name)") }?
             .map { HTTPCall.Header(name: $0.name, value: $0.value) }
+            .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
     }
 }

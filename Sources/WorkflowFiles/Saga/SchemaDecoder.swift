@@ -99,6 +99,7 @@ struct SchemaDecoder {
                 JSONSchema.ValueRule(name: entry.name, schema: $0)
             }
         }
+        .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
     }
 
     private func required(_ node: Node, _ place: String) -> [String]? {

@@ -65,6 +65,7 @@ struct Site {
         }
     }
 
+    /// Members come in the order of `Definition.content`, so that a definition is the same wherever it was read from.
     func object(_ mapping: Node.Mapping, _ what: String) -> ValueTemplate? {
         let members = mapping.entries.map { entry -> ValueTemplate.Member? in
             let value = value(entry.value, what)
@@ -76,7 +77,8 @@ struct Site {
             }
             return value.map { ValueTemplate.Member(name: entry.name, value: $0) }
         }
-        return members.contains { $0 == nil } ? nil : .object(members.compactMap(\.self))
+        guard !members.contains(where: { $0 == nil }) else { return nil }
+        return .object(members.compactMap(\.self).sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) })
     }
 
     private func add(_ expression: Expression, _ scalar: Node.Scalar) {
