@@ -132,6 +132,12 @@ struct SagaRun {
         return handle(event)
     }
 
+    /// As the engine does with a saga that kills one worker after another.
+    mutating func park() {
+        let trouble = Trouble(.abandoned, detail: "taken over 5 times", interrupted: machine.state.status)
+        facts.append(Fact(at: now, .stuck(trouble)))
+    }
+
     // MARK: - What the engine does
 
     private func values(of evaluation: Effect.Evaluation) -> Result<[JSON], ExpressionError> {

@@ -32,7 +32,13 @@ extension Step {
     }
 
     static func set(_ id: String, _ value: ValueTemplate) -> Step { Step(id: id, action: .set(value)) }
-    static func fail(_ id: String, _ type: String) -> Step { Step(id: id, action: .fail(Fail(type: type))) }
+
+    static func fail(_ id: String, _ type: String, detail: String? = nil) -> Step {
+        var fail = Fail(type: type)
+        fail.detail = detail.map(template)
+        return Step(id: id, action: .fail(fail))
+    }
+
     static func wait(_ id: String, _ time: Duration) -> Step { Step(id: id, action: .wait(.duration(time))) }
 
     static func await(_ id: String, _ event: String, timeout: Duration? = nil, onTimeout: Await.OnTimeout = .fail)
@@ -50,8 +56,10 @@ extension Step {
         return Step(id: id, action: .approve(approval))
     }
 
-    static func run(_ id: String, _ input: ValueTemplate = .literal(.null)) -> Step {
-        Step(id: id, action: .run(Run(saga: "child", input: input)))
+    static func run(_ id: String, _ input: ValueTemplate = .literal(.null), key: String? = nil) -> Step {
+        var run = Run(saga: "child", input: input)
+        run.key = key.map(template)
+        return Step(id: id, action: .run(run))
     }
 
     /// Branches are called `b0`, `b1`, …
