@@ -3,9 +3,9 @@ internal import Primitives
 /// The options of one mapping; keys that it does not know are reported when it is made.
 ///
 /// A decoder reads all its options before it gives up, so that all errors show at once.
-struct Fields {
-    let mapping: Node.Mapping
-    let report: Report
+package struct Fields {
+    package let mapping: Node.Mapping
+    package let report: Report
     /// What the mapping is, for messages: `a subscription`.
     let what: String
     private let known: [String]
@@ -14,7 +14,7 @@ struct Fields {
     /// - Parameters:
     ///   - known: the keys that have a meaning.
     ///   - later: the keys that the language has and this release does not.
-    init(_ mapping: Node.Mapping, of what: String, known: [String], later: [String] = [], _ report: Report) {
+    package init(_ mapping: Node.Mapping, of what: String, known: [String], later: [String] = [], _ report: Report) {
         self.mapping = mapping
         self.report = report
         self.what = what
@@ -24,7 +24,7 @@ struct Fields {
     }
 
     /// The same, of a value that ought to be a mapping; nil, and reported, when it is none.
-    init?(_ node: Node, of what: String, known: [String], later: [String] = [], _ report: Report) {
+    package init?(_ node: Node, of what: String, known: [String], later: [String] = [], _ report: Report) {
         guard case .mapping(let mapping) = node else {
             let keys = known.prefix(3).joined(separator: ", ") + (known.count > 3 ? ", …" : "")
             report.error(at: node.position, "\(node.called) stands for \(what)", expected: "a mapping with \(keys)")
@@ -51,12 +51,12 @@ struct Fields {
     }
 
     /// The value of a key; nil when it is absent.
-    subscript(key: String) -> Node? {
+    package subscript(key: String) -> Node? {
         assert(known.contains(key), "\(key) is not among the keys of \(what)")
         return mapping[key]?.value
     }
 
-    func required(_ key: String, expected: String) -> Node? {
+    package func required(_ key: String, expected: String) -> Node? {
         if let node = self[key] { return node }
         // A misspelt one has been reported as such.
         guard !isMisspelt([key]) else { return nil }
@@ -70,12 +70,12 @@ struct Fields {
     }
 
     /// Reads an optional value; what it stands for stays at its default when it is absent or wrong.
-    func read<Value>(_ key: String, into value: inout Value, _ decode: (Node, Report) -> Value?) {
+    package func read<Value>(_ key: String, into value: inout Value, _ decode: (Node, Report) -> Value?) {
         guard let node = self[key], let decoded = decode(node, report) else { return }
         value = decoded
     }
 
-    func read<Value>(_ key: String, into value: inout Value?, _ decode: (Node, Report) -> Value?) {
+    package func read<Value>(_ key: String, into value: inout Value?, _ decode: (Node, Report) -> Value?) {
         guard let node = self[key], let decoded = decode(node, report) else { return }
         value = decoded
     }

@@ -5,7 +5,7 @@ internal import Primitives
 
 extension Node {
     /// A text. Numbers and words that YAML reads as something else are not taken for one in silence.
-    func text(_ what: String, _ report: Report) -> String? {
+    package func text(_ what: String, _ report: Report) -> String? {
         scalarText(what, report)?.text
     }
 
@@ -24,7 +24,7 @@ extension Node {
     }
 
     /// A name of the language: `[a-z][a-z0-9.-]*`, at most 255 bytes.
-    func name(_ what: String, _ report: Report) -> String? {
+    package func name(_ what: String, _ report: Report) -> String? {
         guard let text = text(what, report) else { return nil }
         if Name.isValid(text) { return text }
         report.error(
@@ -35,7 +35,7 @@ extension Node {
         return nil
     }
 
-    func bool(_ what: String, _ report: Report) -> Bool? {
+    package func bool(_ what: String, _ report: Report) -> Bool? {
         if case .scalar(let scalar) = self, let bool = scalar.value.bool { return bool }
         let word = if case .scalar(let scalar) = self { scalar.text.lowercased() } else { "" }
         let meant = ["yes": "true", "on": "true", "no": "false", "off": "false"][word]
@@ -45,7 +45,7 @@ extension Node {
         return nil
     }
 
-    func integer(_ what: String, in range: ClosedRange<Int>, _ report: Report) -> Int? {
+    package func integer(_ what: String, in range: ClosedRange<Int>, _ report: Report) -> Int? {
         if case .scalar(let scalar) = self, let integer = scalar.value.int, range.contains(integer) { return integer }
         report.error(
             at: position, "\(called) stands for \(what)",
@@ -54,7 +54,7 @@ extension Node {
     }
 
     /// A length of time. `shortest` is the least that makes sense; a bare 0 is a duration of any unit.
-    func duration(
+    package func duration(
         _ what: String, shortest: Duration = .milliseconds(1), longest: Duration = .seconds(86_400 * 3650),
         _ report: Report
     ) -> Duration? {
@@ -85,7 +85,7 @@ extension Node {
     }
 
     /// One of the words of an enumeration.
-    func choice<Choice: RawRepresentable<String> & CaseIterable>(
+    package func choice<Choice: RawRepresentable<String> & CaseIterable>(
         _ what: String, _ report: Report
     ) -> Choice? {
         let words = Choice.allCases.map(\.rawValue)
@@ -103,7 +103,7 @@ extension Node {
     }
 
     /// A list; a single value is not taken for a list of one.
-    func list(_ what: String, _ report: Report) -> [Node]? {
+    package func list(_ what: String, _ report: Report) -> [Node]? {
         if case .sequence(let nodes, _) = self { return nodes }
         report.error(at: position, "\(called) stands for \(what)", expected: "a list", suggestion: listSuggestion)
         return nil

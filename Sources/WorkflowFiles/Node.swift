@@ -1,16 +1,16 @@
-internal import Primitives
+package import Primitives
 
 /// A value in a file, with its place. Scalars are already read by YAML's core schema.
-indirect enum Node: Sendable {
+package indirect enum Node: Sendable {
     case scalar(Scalar)
     case sequence([Node], Position)
     case mapping(Mapping)
 
-    struct Scalar: Sendable {
+    package struct Scalar: Sendable {
         /// A null, boolean, number or string.
-        let value: JSON
+        package let value: JSON
         /// As it stands in the file, quotes and escapes resolved.
-        let text: String
+        package let text: String
         let isQuoted: Bool
         let position: Position
         /// Whether the characters of `text` stand one by one at `position`, or behind the quote there.
@@ -19,20 +19,20 @@ indirect enum Node: Sendable {
         var isCutByComment = false
     }
 
-    struct Mapping: Sendable {
-        var entries: [Entry]
-        let position: Position
+    package struct Mapping: Sendable {
+        package var entries: [Entry]
+        package let position: Position
 
-        subscript(name: String) -> Entry? { entries.first { $0.name == name } }
+        package subscript(name: String) -> Entry? { entries.first { $0.name == name } }
     }
 
-    struct Entry: Sendable {
-        let name: String
-        let namePosition: Position
-        let value: Node
+    package struct Entry: Sendable {
+        package let name: String
+        package let namePosition: Position
+        package let value: Node
     }
 
-    var position: Position {
+    package var position: Position {
         switch self {
         case .scalar(let scalar): scalar.position
         case .sequence(_, let position): position
@@ -41,7 +41,7 @@ indirect enum Node: Sendable {
     }
 
     /// What a person would call it: `'5x'`, `the number 5`, `a list`.
-    var called: String {
+    package var called: String {
         switch self {
         case .scalar(let scalar): scalar.called
         case .sequence: "a list"
@@ -50,7 +50,7 @@ indirect enum Node: Sendable {
     }
 
     /// The value in canonical form: members sorted by name.
-    var content: JSON {
+    package var content: JSON {
         switch self {
         case .scalar(let scalar): scalar.value
         case .sequence(let nodes, _): .array(nodes.map(\.content))

@@ -4,7 +4,7 @@ internal import Primitives
 ///
 /// Trees are built from libyaml's events, not by its loader: that one has no positions of keys and expands nothing with
 /// a limit.
-struct NodeReader {
+package struct NodeReader {
     /// Larger files are refused before they are read.
     static let sizeLimit = 1 << 20
     static let depthLimit = 64
@@ -24,6 +24,7 @@ struct NodeReader {
 
     private let report: Report
     private let bytes: [UInt8]
+    private let expected: String
     private let events: YAMLEvents
     private var anchors: [String: Anchored] = [:]
     private var openAnchors: Set<String> = []
@@ -37,8 +38,19 @@ struct NodeReader {
     private lazy var lineStarts = [0] + bytes.indices.filter { bytes[$0] == 0x0A }.map { $0 + 1 }
     private var walked = (bytes: 0, scalars: 0)
 
-    /// The documents that could be read; the empty ones left out.
-    static func documents(of bytes: [UInt8], _ report: Report) -> [Node] {
+    /// The documents of a file that could be read; the empty ones left out.
+    ///
+    /// - Parameter expected: what a file of this kind ought to have at the least.
+    package static func documents(ofFile path: String, expected: String, _ report: Report) -> [Node] {
+        switch SourceFile.read(path, limit: sizeLimit) {
+        case .success(let bytes): return documents(of: bytes, expected: expected, report)
+        case .failure(let failure):
+            report.error(at: .wholeFile, failure.message)
+            return []
+        }
+    }
+
+    static func documents(of bytes: [UInt8], expected: String, _ report: Report) -> [Node] {
         guard bytes.count <= sizeLimit else {
             report.error(
                 at: .wholeFile, "the file has \(bytes.count) bytes", expected: "at most \(sizeLimit)")
@@ -53,12 +65,13 @@ struct NodeReader {
                 expected: "a text in UTF-8")
             return []
         }
-        var reader = NodeReader(text, report)
+        var reader = NodeReader(text, expected: expected, report)
         return reader.run()
     }
 
-    private init(_ bytes: [UInt8], _ report: Report) {
+    private init(_ bytes: [UInt8], expected: String, _ report: Report) {
         self.bytes = bytes
+        self.expected = expected
         self.report = report
         events = YAMLEvents(bytes)
     }
@@ -73,7 +86,7 @@ struct NodeReader {
                     if !isAnythingRead, report.diagnostics.isEmpty {
                         report.error(
                             at: Position(line: 1, column: 1), "the file declares nothing",
-                            expected: "a document with saga, subscription, topic or endpoint",
+                            expected: expected,
                             suggestion: "remove the file, or give it another ending")
                     }
                     return documents

@@ -18,9 +18,9 @@ struct Finding: Error, Hashable {
 }
 
 /// What checking one file has brought to light so far.
-final class Report {
-    let file: String
-    private(set) var diagnostics: [Diagnostic] = []
+package final class Report {
+    package let file: String
+    package private(set) var diagnostics: [Diagnostic] = []
     /// What only jq's compiler can judge.
     private(set) var expressions: [(expression: Expression, position: Position)] = []
     /// The names of other documents that stand in this file.
@@ -28,7 +28,7 @@ final class Report {
     /// Paths of JSON files that belong to this file's documents, and are none themselves.
     var schemaFiles: [String] = []
 
-    init(file: String) {
+    package init(file: String) {
         self.file = file
     }
 
@@ -39,7 +39,7 @@ final class Report {
                 expected: finding.expected, suggestion: finding.suggestion))
     }
 
-    func error(at position: Position, _ found: String, expected: String? = nil, suggestion: String? = nil) {
+    package func error(at position: Position, _ found: String, expected: String? = nil, suggestion: String? = nil) {
         add(Finding(position, found, expected: expected, suggestion: suggestion))
     }
 

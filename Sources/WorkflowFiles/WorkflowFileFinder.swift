@@ -1,16 +1,32 @@
 internal import Glibc
 
 /// Finds the files of a workflow folder.
-enum WorkflowFileFinder {
+package enum WorkflowFileFinder {
+    package enum Kind: Sendable {
+        /// What declares something.
+        case workflows
+        /// The scenarios of sagas, which stand beside them.
+        case scenarios
+
+        package func includes(_ path: String) -> Bool {
+            let isScenario = scenarioEndings.contains { path.hasSuffix($0) }
+            return switch self {
+            case .workflows: !isScenario && endings.contains { path.hasSuffix($0) }
+            case .scenarios: isScenario
+            }
+        }
+    }
+
     private static let endings = [".yaml", ".yml", ".json"]
-    /// Beside a workflow file stand its tests.
-    private static let testEndings = [".test.yaml", ".test.yml", ".test.json"]
+    private static let scenarioEndings = endings.map { ".test" + $0 }
 
     /// Sorted by path within each of the given paths, each file once. A folder that was entered already, through a
     /// symbolic link, is not entered again; hidden names are left out, and with them the inner folders of a mounted
     /// Kubernetes ConfigMap.
-    static func files(below paths: [String], _ diagnostics: inout [Diagnostic]) -> [String] {
-        var search = Search()
+    package static func files(
+        _ kind: Kind = .workflows, below paths: [String], _ diagnostics: inout [Diagnostic]
+    ) -> [String] {
+        var search = Search(kind)
         for path in paths { search.visit(path, isGiven: true) }
         diagnostics += search.diagnostics
         return search.files
@@ -22,9 +38,14 @@ enum WorkflowFileFinder {
     }
 
     private struct Search {
+        let kind: Kind
         var files: [String] = []
         var diagnostics: [Diagnostic] = []
         private var seen: Set<Inode> = []
+
+        init(_ kind: Kind) {
+            self.kind = kind
+        }
 
         mutating func visit(_ path: String, isGiven: Bool) {
             var status = stat()
@@ -33,7 +54,7 @@ enum WorkflowFileFinder {
                 return
             }
             let isFolder = status.st_mode & S_IFMT == S_IFDIR
-            guard isFolder || isGiven || isWorkflowFile(path),
+            guard isFolder || isGiven || kind.includes(path),
                 seen.insert(Inode(device: status.st_dev, number: status.st_ino)).inserted
             else { return }
             if isFolder { visitFolder(path) } else { files.append(path) }
@@ -58,13 +79,9 @@ enum WorkflowFileFinder {
             }
         }
 
-        private func isWorkflowFile(_ path: String) -> Bool {
-            endings.contains { path.hasSuffix($0) } && !testEndings.contains { path.hasSuffix($0) }
-        }
-
         /// A dangling link of another name is nobody's concern.
         private mutating func fail(_ path: String, _ message: String, _ isGiven: Bool) {
-            guard isGiven || isWorkflowFile(path) else { return }
+            guard isGiven || kind.includes(path) else { return }
             diagnostics.append(Diagnostic(file: path, position: .wholeFile, found: message))
         }
     }

@@ -77,11 +77,8 @@ private struct ReadFile {
 
     init(_ path: String) {
         report = Report(file: path)
-        switch SourceFile.read(path, limit: NodeReader.sizeLimit) {
-        case .success(let bytes):
-            for document in NodeReader.documents(of: bytes, report) { add(document) }
-        case .failure(let failure): report.error(at: .wholeFile, failure.message)
-        }
+        let expected = "a document with saga, subscription, topic or endpoint"
+        for document in NodeReader.documents(ofFile: path, expected: expected, report) { add(document) }
     }
 
     private mutating func add(_ document: Node) {
