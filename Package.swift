@@ -49,6 +49,9 @@ let package = Package(
         module("Sagas", ["Primitives", "Delivery", "Expressions"]),
         module("WorkflowFiles", ["Primitives", "Delivery", "Expressions", "Sagas", "CLibYAML"]),
 
+        // Sagas played in virtual time, for tests of their authors
+        module("Rehearsal", ["Primitives", "Delivery", "Expressions", "Sagas", "WorkflowFiles"]),
+
         // I/O
         module("Expressions", ["Primitives", "CLibJQ"]),
         module("Postgres", ["Primitives", "CLibPQ"]),
@@ -84,8 +87,8 @@ let package = Package(
         module(
             "CommandLineTool",
             [
-                "Primitives", "Telemetry", "Delivery", "WorkflowFiles", "Expressions", "Postgres", "EmbeddedPostgres",
-                "HTTPClient", "HTTPServer", "Store", "Engine", "Admin",
+                "Primitives", "Telemetry", "Delivery", "Sagas", "WorkflowFiles", "Rehearsal", "Expressions", "Postgres",
+                "EmbeddedPostgres", "HTTPClient", "HTTPServer", "Store", "Engine", "Admin",
             ]),
 
         // Executables: wiring only
@@ -104,6 +107,9 @@ let package = Package(
         tests(
             "WorkflowFilesTests",
             ["WorkflowFiles", "Primitives", "Delivery", "Expressions", "Sagas", "TestSupport", "EmbeddedPostgres"]),
+        tests(
+            "RehearsalTests",
+            ["Rehearsal", "Sagas", "WorkflowFiles", "Delivery", "Expressions", "TestSupport", "Primitives"]),
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
         tests("HTTPTests", ["HTTPClient", "HTTPServer", "TestSupport", "EmbeddedPostgres", "Primitives"]),
         tests("EngineTests", ["Engine", "TestSupport", "Store", "HTTPClient", "Delivery", "Primitives"]),
