@@ -17,6 +17,7 @@ struct UsageTests {
         "demo": ["orders", "workflows", "directory"],
         "migrate": database + ["to", "format"],
         "check": ["workflows", "format"],
+        "test": ["workflows", "format", "output"],
         "apply": database + ["workflows", "prune", "format"],
         "run": ["database-url"] + worker,
         "publish": database + ["key", "header", "id", "deliver-at", "expires-at", "dedupe-key"],
