@@ -113,7 +113,7 @@ private struct QueryTransaction: Sendable {
             guard error.sqlState != nil else { throw error }
             try connection.execute(
                 script: "rollback to savepoint step; reset role; reset statement_timeout; reset lock_timeout")
-            return Self.outcome(of: error)
+            return outcome(of: error)
         }
     }
 
@@ -123,13 +123,14 @@ private struct QueryTransaction: Sendable {
         argument.isNull ? nil : argument.string ?? argument.text
     }
 
-    /// Whatever the server refuses was rolled back: it is known not to have happened. What may pass is tried again.
-    private static func outcome(of error: PostgresError) -> SagaEvent.TryResult {
-        let state = error.sqlState?.rawValue ?? ""
-        let failure = TryError(type: "sql-\(state)", message: error.description)
-        let mayPass = ["40", "53", "55", "57", "58"].contains(String(state.prefix(2)))
-        return mayPass
-            ? .failed(failure, happened: .no, retryAfter: nil) : .refused(failure, isUnknown: false)
+    private func outcome(of error: PostgresError) -> SagaEvent.TryResult {
+        let policy = saga.machine.policy(query.step, query.op)
+        switch TryOutcome(sqlState: error.sqlState?.rawValue ?? "", message: error.description, policy: policy) {
+        case .failed(let error, let happened, let retryAfter):
+            return .failed(error, happened: happened, retryAfter: retryAfter)
+        case .refused(let error): return .refused(error, isUnknown: false)
+        case .succeeded, .ongoing: preconditionFailure("a failed statement has failed")
+        }
     }
 
     private func tell(_ event: SagaEvent, at now: Timestamp, _ saga: inout LiveSaga) {
