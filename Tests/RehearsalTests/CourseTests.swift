@@ -83,7 +83,7 @@ struct CourseTests {
             "expect: { status: completed }", sagas: waiting)
         #expect(
             await fixture.differences()
-                == "status: expected completed, found running, waiting for the signal answer at answer")
+                == "status: expected completed, found running, waiting for answer: the event answer")
         expectPassed(
             await Fixture(
                 "waiting", "", "expect: { status: running, steps: { answer: waiting } }", sagas: waiting

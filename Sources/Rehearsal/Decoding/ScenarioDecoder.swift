@@ -152,12 +152,10 @@ struct ScenarioDecoder {
         let name = nameNode?.text("the name of a scenario", report)
         scenario.name = name ?? ""
         scenario.position = nameNode?.position ?? node.position
-        for operation in common.handlers.keys { scenario.handlers[operation]?.mustBeUsedUp = false }
-        let shared = scenario.handlers
         scenario.handlers = [:]
         readShared(fields, into: &scenario)
         for operation in scenario.handlers.keys { scenario.handlers[operation]?.mustBeUsedUp = true }
-        scenario.handlers.merge(shared) { own, _ in own }
+        scenario.handlers.merge(common.handlers) { own, _ in own }
         fields.read("key", into: &scenario.key) { $0.text("key", $1) }
         if let events = fields["events"] {
             scenario.occurrences = OccurrenceDecoder(catalogue, report).occurrences(events)

@@ -64,28 +64,8 @@ extension SagaState {
         switch status {
         case .stuck: "stuck: \(trouble?.line ?? "")"
         case .failed, .compensated: failure.map { "\(status.rawValue): \($0.line)" } ?? status.rawValue
-        case .running, .compensating:
-            if suspendedAt != nil {
-                "\(status.rawValue), suspended"
-            } else {
-                waits.isEmpty ? status.rawValue : "\(status.rawValue), waiting for \(waits.joined(separator: ", "))"
-            }
+        case .running, .compensating: waitingFor.map { "\(status.rawValue), waiting for \($0)" } ?? status.rawValue
         case .completed, .terminated: status.rawValue
-        }
-    }
-
-    private var waits: [String] {
-        starts.flatMap { path in
-            [Op.action, .compensate].compactMap { op in
-                let operation = Operation(path, op)
-                return switch effort(path, op)?.phase {
-                case .signal(let name, _)?: "the signal \(name) at \(operation)"
-                case .child?: "the sub-saga of \(operation)"
-                case .callback?: "the callback of \(operation)"
-                case .trying?, .retrying?, .ongoing?, .timer?: "\(operation)"
-                case .idle?, .received?, nil: nil
-                }
-            }
         }
     }
 }

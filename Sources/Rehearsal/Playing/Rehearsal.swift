@@ -247,8 +247,7 @@ package struct Rehearsal {
         switch reply.outcome {
         case .ended(let outcome): agenda.add(.childEnd(step, outcome), at: now + reply.after)
         case .never: break
-        case .crash: agenda.add(.crash(downtime: .zero), at: now + reply.after)
-        case .answer, .result, .sqlError, .timeout, .lost, .refused:
+        case .answer, .result, .sqlError, .timeout, .lost, .refused, .crash:
             preconditionFailure("\(reply.outcome) ends no sub-saga")
         }
     }
