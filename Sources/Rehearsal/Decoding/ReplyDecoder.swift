@@ -3,15 +3,18 @@ import Primitives
 import Sagas
 import WorkflowFiles
 
-/// Reads what a handler replies. A single reply is given to every request; of a list each is for one request, and neither
-/// may the list run out nor may a reply be left over.
+/// Reads what a handler replies. A single reply is given to every request; of a list each is for one request of the step (in a
+/// loop: of the iteration), and neither may the list run out nor, where it stands in the scenario itself, may a reply be left
+/// over. `crash` is the death of the worker while it waits for the answer: whatever else is in flight is lost with it.
 ///
 /// ```yaml
 /// handlers:
 ///   reserve: { body: { id: r-1 } }                # an HTTP answer: 200 with this body, which is the output
 ///   charge: 503                                   # a status, without a body
 ///   refund: { status: 422, problem: { type: card-declined, detail: No funds }, after: 2s }
-///   poll: [ 425, { status: 503, retry_after: 10s }, timeout, lost, refused, crash, 200 ]
+///   print: { status: 500, result: failed }        # Outrider-Result, which overrules the status
+///   poll: [ 425, { status: 503, retry_after: 10s }, timeout, lost, refused, crash, ok ]
+///   push: { fault: lost, after: 2s }              # the same words, with a time: the connection breaks after 2 s
 ///   ship: { callback: { after: 5m, output: { id: s-1 } } }       # of an async call: 202, then a callback
 ///   pack: { callback: [ { after: 1m, heartbeat: 10m }, { after: 8m, fail: { type: broken } } ] }
 ///   book: { output: [ 7 ] }                       # of a statement
