@@ -34,6 +34,13 @@ final class QueueMetrics: Sendable {
             "outrider_oldest_age_seconds", help: "Age of the oldest message that is not delivered, in seconds.",
             labels: ["subscription"]
         ) { [weak self] in self?.depths.map { ([$0.subscription], $0.oldestSeconds) } ?? [] }
+        registry.gauge(
+            "outrider_sagas_stuck", help: "Sagas that wait for a person: failed undoing, or after their pivot.",
+            labels: ["saga"]
+        ) { [weak self] in self?.sagas.map { ([$0.name], Double($0.stuck)) } ?? [] }
+        registry.gauge(
+            "outrider_sagas_ready", help: "Times that sagas are due to be taken up by a worker.", labels: ["saga"]
+        ) { [weak self] in self?.sagas.map { ([$0.name], Double($0.ready)) } ?? [] }
         registry.counter(
             "outrider_published_total",
             help: "Messages inserted into the log, as PostgreSQL's statistics count them: rolled back ones included."
@@ -44,6 +51,8 @@ final class QueueMetrics: Sendable {
     }
 
     private var depths: [QueueReport.Depth] { reading.withLock { $0.report?.depths ?? [] } }
+
+    private var sagas: [QueueReport.Sagas] { reading.withLock { $0.report?.sagas ?? [] } }
 
     /// Reads the queues unless the last reading is fresh. While the database is away there are no figures, which is what an
     /// alert on absence sees.

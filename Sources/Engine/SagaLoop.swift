@@ -218,7 +218,7 @@ final class SagaLoop: Sendable {
                 guard loop.session()?.token == life.token else {
                     throw PostgresError.connectionLost("the worker began anew")
                 }
-                let (stops, drainEnds) = takeInbox(&desk)
+                let (stops, drainEnds) = try takeInbox(&desk)
                 if stops { return }
                 if let drainEnds, drainEnds <= .now, !desk.isIdle { loop.client.withLock { $0 }?.cancelAll() }
                 desk.tick()
@@ -237,7 +237,7 @@ final class SagaLoop: Sendable {
             }
         }
 
-        private func takeInbox(_ desk: inout SagaDesk) -> (stops: Bool, drainEnds: ContinuousClock.Instant?) {
+        private func takeInbox(_ desk: inout SagaDesk) throws -> (stops: Bool, drainEnds: ContinuousClock.Instant?) {
             let inbox = loop.inbox.withLock { inbox in
                 let taken = inbox
                 inbox.exchanges = []
@@ -254,7 +254,7 @@ final class SagaLoop: Sendable {
             for (saga, result) in inbox.queried { desk.queryEnded(saga, result) }
             for lane in inbox.resetFloors { lanes[lane]?.floor = 0 }
             for lane in inbox.woken + inbox.resetFloors { lanes[lane]?.polling.woken() }
-            if inbox.mustReload { try? load() }
+            if inbox.mustReload { try load() }
             if inbox.isDraining, !desk.isDraining { desk.drain() }
             return (inbox.stops, inbox.isDraining ? inbox.drainEnds : nil)
         }

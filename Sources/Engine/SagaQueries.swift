@@ -152,7 +152,7 @@ extension PostgresError {
     /// constraints, what a trigger raises, limits.
     var isAboutContent: Bool {
         guard let state = sqlState else { return false }
-        return ["OR", "22", "23", "P0", "54", "42"].contains(String(state.errorClass))
+        return ["OR", "22", "23", "P0", "54"].contains(String(state.errorClass))
     }
 }
 

@@ -1,6 +1,6 @@
 package import Postgres
 
-/// The figures of `queue_depth`, and how many messages were ever published, for metrics.
+/// The figures of `queue_depth`, how many messages were ever published, and how sagas wait, for metrics.
 package struct QueueReport: Sendable {
     package struct Depth: Sendable {
         package let subscription: String
@@ -11,7 +11,16 @@ package struct QueueReport: Sendable {
         package let oldestSeconds: Double
     }
 
+    package struct Sagas: Sendable {
+        package let name: String
+        /// Something is to do for them and no worker has taken them up.
+        package let ready: Int64
+        /// A person must act.
+        package let stuck: Int64
+    }
+
     package let depths: [Depth]
+    package let sagas: [Sagas]
     /// Rows inserted into the log since the statistics were last reset; counted by PostgreSQL, also for rolled back inserts.
     package let published: Int64
 
@@ -20,6 +29,16 @@ package struct QueueReport: Sendable {
             """
             select subscription, ready, in_flight, scheduled, dead, coalesce(extract(epoch from oldest_age), 0)::float8
             from outrider.queue_depth order by subscription
+            """)
+        let sagas = try connection.query(
+            """
+            select t.name,
+                (select count(*) from outrider.delivery d where d.subscription_id = -t.id and d.owner is null),
+                coalesce(s.stuck, 0)
+            from outrider.saga_type t
+            left join (select s.name, count(*) as stuck from outrider.saga s where s.status = 'stuck' group by s.name) s
+                on s.name = t.name
+            order by t.name
             """)
         let published = try connection.query(
             """
@@ -33,6 +52,11 @@ package struct QueueReport: Sendable {
                     subscription: try row.decode(0, as: String.self), ready: try row.decode(1, as: Int64.self),
                     inFlight: try row.decode(2, as: Int64.self), scheduled: try row.decode(3, as: Int64.self),
                     dead: try row.decode(4, as: Int64.self), oldestSeconds: try row.decode(5, as: Double.self))
+            },
+            sagas: try sagas.map { row in
+                Sagas(
+                    name: try row.decode(0, as: String.self), ready: try row.decode(1, as: Int64.self),
+                    stuck: try row.decode(2, as: Int64.self))
             },
             published: try published[0].decode(0, as: Int64.self))
     }
