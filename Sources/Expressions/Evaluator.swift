@@ -64,16 +64,34 @@ package final class Evaluator: Sendable {
         }
     }
 
-    /// Whether libjq compiles the expressions; nil for those that it does.
+    /// Whether libjq compiles the expressions; nil for those that it does. When a hundred have failed, the rest is not tried.
     package func check(_ expressions: [Expression]) async -> [ExpressionError?] {
-        let work = expressions.compactMap { expression in
-            expression.path == nil ? EvaluationThread.Work(program: expression.source, input: nil) : nil
+        var seen: Set<String> = []
+        let sources = expressions.filter { $0.path == nil && seen.insert($0.source).inserted }.map(\.source)
+        var errors: [String: ExpressionError] = [:]
+        for start in stride(from: 0, to: sources.count, by: Self.checkedTogether) where errors.count < 100 {
+            await check(sources[start..<min(start + Self.checkedTogether, sources.count)], &errors)
         }
-        var outcomes = await thread.run(work)[...]
-        return expressions.map { expression in
-            guard expression.path == nil, case .failure(let error) = outcomes.removeFirst() else { return nil }
-            return error
+        return expressions.map { $0.path == nil ? errors[$0.source] : nil }
+    }
+
+    /// libjq compiles its library of functions with each program, which takes 20 ms; so many expressions are compiled as one,
+    /// and by halves when that fails.
+    private static let checkedTogether = 128
+
+    private func check(_ sources: ArraySlice<String>, _ errors: inout [String: ExpressionError]) async {
+        // A comment in one ends at the line end. What brackets one opens it closes: the lexer has seen to it.
+        let program =
+            sources.count == 1 ? sources[sources.startIndex] : sources.map { "(\($0)\n)" }.joined(separator: ",")
+        guard case .failure(let error) = await thread.run([EvaluationThread.Work(program: program, input: nil)])[0]
+        else { return }
+        guard sources.count > 1 else {
+            errors[program] = error
+            return
         }
+        let middle = sources.startIndex + sources.count / 2
+        await check(sources[..<middle], &errors)
+        await check(sources[middle...], &errors)
     }
 
     private func resolve(_ path: PlainPath, in input: [UInt8]) -> Result<JSON, ExpressionError> {

@@ -11,11 +11,13 @@ package struct Template: Sendable, Hashable {
     package let source: String
     /// Never two texts in a row, never an empty text.
     package let parts: [Part]
+    /// Where the source of each expression begins in `source`, in UTF-8 bytes.
+    package let expressionOffsets: [Int]
 
     /// - Throws: `ExpressionError.syntax` with an offset into `source`.
     package init(_ source: String) throws(ExpressionError) {
         self.source = source
-        parts = try TemplateParser.parts(of: source)
+        (parts, expressionOffsets) = try TemplateParser.parts(of: source)
     }
 
     package var expressions: [Expression] {

@@ -4,17 +4,21 @@ struct TemplateParser {
     private var next = 0
     private var literal: [UInt8] = []
     private var parts: [Template.Part] = []
+    private var offsets: [Int] = []
 
-    static func parts(of source: String) throws(ExpressionError) -> [Template.Part] {
+    static func parts(
+        of source: String
+    ) throws(ExpressionError) -> (parts: [Template.Part], expressionOffsets: [Int]) {
         var parser = TemplateParser(bytes: Array(source.utf8))
-        return try parser.run()
+        try parser.run()
+        return (parser.parts, parser.offsets)
     }
 
     private init(bytes: [UInt8]) {
         self.bytes = bytes
     }
 
-    private mutating func run() throws(ExpressionError) -> [Template.Part] {
+    private mutating func run() throws(ExpressionError) {
         while next < bytes.count {
             if startsHere("$${") {
                 literal += "${".utf8
@@ -28,7 +32,6 @@ struct TemplateParser {
             }
         }
         endLiteral()
-        return parts
     }
 
     private func startsHere(_ text: String) -> Bool { bytes[next...].starts(with: text.utf8) }
@@ -47,6 +50,7 @@ struct TemplateParser {
         while start < brace, Self.isSpace(bytes[start]) { start += 1 }
         var end = brace
         while end > start, Self.isSpace(bytes[end - 1]) { end -= 1 }
+        offsets.append(start)
         do throws(ExpressionError) {
             return try Expression(String(decoding: bytes[start..<end], as: UTF8.self))
         } catch {

@@ -9,26 +9,26 @@ extension Node {
     }
 
     /// A value that is one expression and nothing else.
-    func expression(_ what: String, _ report: Report) -> Expression? {
+    func expression(_ what: String, _ report: Report) -> LocatedExpression? {
         guard case .scalar(let scalar) = self, scalar.value.string != nil else {
             report.error(at: position, "\(called) stands for \(what)", expected: "an expression: ${ … }")
             return nil
         }
         guard let template = Self.template(scalar, report) else { return nil }
-        guard let expression = template.wholeExpression else {
+        guard template.wholeExpression != nil else {
             report.error(
                 at: position, "\(called) stands for \(what)", expected: "one expression and nothing around it: ${ … }",
                 suggestion: template.expressions.isEmpty ? "write ${ \(scalar.text) }" : nil)
             return nil
         }
-        return expression
+        return scalar.located(template).first
     }
 
     private static func template(_ scalar: Scalar, _ report: Report) -> Template? {
         do throws(ExpressionError) {
             let template = try Template(scalar.text)
-            for expression in template.expressions where expression.path == nil {
-                report.note(expression, at: scalar.position(of: expression))
+            for located in scalar.located(template) where located.expression.path == nil {
+                report.note(located.expression, at: located.position)
             }
             return template
         } catch {
@@ -42,15 +42,26 @@ extension Node {
     }
 }
 
+/// An expression, and where a file has it.
+struct LocatedExpression {
+    let expression: Expression
+    /// Where its source begins, as exact as the style of the text allows.
+    let position: Position
+    fileprivate let isExact: Bool
+
+    /// - Parameter offset: in the source, in UTF-8 bytes.
+    func position(ofByte offset: Int) -> Position {
+        guard isExact else { return position }
+        let before = String(decoding: expression.source.utf8.prefix(offset), as: UTF8.self)
+        return Position(line: position.line, column: position.column + before.unicodeScalars.count)
+    }
+}
+
 extension Node.Scalar {
-    /// Where the source of an expression that was found in this text has a byte.
-    func position(of expression: Expression, byte: Int = 0) -> Position {
-        let text = Array(self.text.utf8)
-        let source = Array(expression.source.utf8)
-        for start in text.indices where text[start...].starts(with: "${".utf8) {
-            let inside = text[(start + 2)...].drop { $0 == 0x20 || (0x09...0x0D).contains($0) }
-            if inside.starts(with: source) { return position(ofByte: inside.startIndex + byte) }
+    /// The expressions of a template that was made of this text.
+    func located(_ template: Template) -> [LocatedExpression] {
+        zip(template.expressions, positions(ofBytes: template.expressionOffsets)).map {
+            LocatedExpression(expression: $0, position: $1, isExact: isVerbatim)
         }
-        return position
     }
 }

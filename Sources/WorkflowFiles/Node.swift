@@ -75,10 +75,22 @@ extension Node.Scalar {
     }
 
     /// The place of a byte of `text`, as exact as the style allows.
-    func position(ofByte offset: Int) -> Position {
-        guard isVerbatim else { return position }
-        let characters = String(decoding: text.utf8.prefix(offset), as: UTF8.self).unicodeScalars.count
-        return Position(line: position.line, column: position.column + (isQuoted ? 1 : 0) + characters)
+    func position(ofByte offset: Int) -> Position { positions(ofBytes: [offset])[0] }
+
+    /// The same of many, in rising order.
+    func positions(ofBytes offsets: [Int]) -> [Position] {
+        guard isVerbatim else { return offsets.map { _ in position } }
+        var rest = text.utf8[...]
+        var column = position.column + (isQuoted ? 1 : 0)
+        var walked = 0
+        return offsets.map { offset in
+            let next = rest.prefix(offset - walked)
+            // Of each scalar the first byte counts.
+            column += next.count { $0 & 0xC0 != 0x80 }
+            rest = rest[next.endIndex...]
+            walked = offset
+            return Position(line: position.line, column: column)
+        }
     }
 }
 

@@ -84,15 +84,15 @@ enum SubscriptionDecoder {
     private static let roots = ["payload", "topic", "key", "headers"]
 
     private static func filter(_ node: Node, _ report: Report) -> Expression? {
-        guard let expression = node.expression("filter", report), case .scalar(let scalar) = node else { return nil }
-        for member in expression.inputMembers where !roots.contains(member.name) {
+        guard let filter = node.expression("filter", report) else { return nil }
+        for member in filter.expression.inputMembers where !roots.contains(member.name) {
             report.error(
-                at: scalar.position(of: expression, byte: member.offset), "a filter sees no '.\(member.name)'",
+                at: filter.position(ofByte: member.offset), "a filter sees no '.\(member.name)'",
                 expected: "one of .payload, .topic, .key, .headers",
                 suggestion: closest(to: member.name, among: roots).map { "did you mean '.\($0)'?" }
                     ?? "write .payload.\(member.name)")
         }
-        return expression
+        return filter.expression
     }
 
     private static func target(_ node: Node, _ report: Report) -> DeliveryTarget? {

@@ -40,7 +40,7 @@ package enum WorkflowFolder {
         if let evaluator {
             let expressions = reports.flatMap { report in
                 report.expressions.map {
-                    LocatedExpression(expression: $0, file: report.file, position: $1)
+                    ExpressionInFile(expression: $0, file: report.file, position: $1)
                 }
             }
             diagnostics += await compile(expressions, by: evaluator)
@@ -49,13 +49,13 @@ package enum WorkflowFolder {
             definitions: declarations.map(\.definition), diagnostics: diagnostics.sorted(), fileCount: files.count)
     }
 
-    private struct LocatedExpression {
+    private struct ExpressionInFile {
         let expression: Expression
         let file: String
         let position: Position
     }
 
-    private static func compile(_ located: [LocatedExpression], by evaluator: Evaluator) async -> [Diagnostic] {
+    private static func compile(_ located: [ExpressionInFile], by evaluator: Evaluator) async -> [Diagnostic] {
         let errors = await evaluator.check(located.map(\.expression))
         return zip(located, errors).compactMap { located, error in
             error.map {

@@ -136,6 +136,16 @@ import Testing
             ])
     }
 
+    @Test func amongManyExpressionsThoseAreToldThatDoNotCompile() async throws {
+        var sources = (0..<500).map { ". + \($0) # one of many" }
+        for index in [0, 127, 128, 300, 499] { sources[index] = "nosuch\(index)" }
+        sources += ["nosuch0", "def f: 1; f", ". as $x | $x"]
+        let errors = await evaluator.check(try sources.map { try Expression($0) })
+        let told = errors.enumerated().filter { $0.element != nil }
+        #expect(told.map(\.offset) == [0, 127, 128, 300, 499, 500])
+        #expect(told[3].element?.description == "nosuch300/0 is not defined")
+    }
+
     @Test func missingExecutableIsAnError() async throws {
         let evaluator = Evaluator(executable: "/nonexistent/outrider")
         let expression = try Expression("1 + 1")

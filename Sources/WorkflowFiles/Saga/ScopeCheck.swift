@@ -35,29 +35,37 @@ struct ScopeCheck {
 
     private func check(_ use: Site.Use, of user: StepMap.Path?, loops: [String]) {
         let roots = use.part.roots + loops
-        for path in use.expression.inputPaths {
+        let errors = report.diagnostics.count
+        for path in use.located.expression.inputPaths {
+            // Whoever has so many errors in one expression is not served by more of them.
+            if report.diagnostics.count - errors >= 20 { return }
             guard roots.contains(path[0].name) else {
                 refuse(path[0], use, roots)
                 continue
             }
             switch path[0].name {
             case "steps" where path.count > 1: checkStep(path, use, of: user)
-            case "saga" where path.count > 1 && !Self.sagaMembers.contains(path[1].name):
-                report.error(
-                    at: use.position(of: path[1]), "the saga has no '.\(path[1].name)' for expressions",
-                    expected: "one of \(Self.sagaMembers.map { ".saga.\($0)" }.joined(separator: ", "))",
-                    suggestion: closest(to: path[1].name, among: Self.sagaMembers).map {
-                        "did you mean '.saga.\($0)'?"
-                    })
+            case "saga" where path.count > 1: checkSaga(path[1], use)
             default: break
             }
         }
-        // A variable is the same for every start, and no business key.
-        if use.part == .key, use.expression.path.map({ $0.root == .environment || $0.segments.isEmpty }) ?? false {
-            report.error(
-                at: use.scalar.position(of: use.expression), "\(use.expression) stands in key",
-                expected: "paths into .input only")
-        }
+        if use.part == .key { checkKey(use) }
+    }
+
+    private func checkSaga(_ member: PathMember, _ use: Site.Use) {
+        guard !Self.sagaMembers.contains(member.name) else { return }
+        report.error(
+            at: use.position(of: member), "the saga has no '.\(member.name)' for expressions",
+            expected: "one of \(Self.sagaMembers.map { ".saga.\($0)" }.joined(separator: ", "))",
+            suggestion: closest(to: member.name, among: Self.sagaMembers).map { "did you mean '.saga.\($0)'?" })
+    }
+
+    /// A variable is the same for every start, and no business key.
+    private func checkKey(_ use: Site.Use) {
+        let expression = use.located.expression
+        guard let path = expression.path, path.root == .environment || path.segments.isEmpty else { return }
+        report.error(
+            at: use.located.position, "\(expression) stands in key", expected: "paths into .input only")
     }
 
     private func refuse(_ member: PathMember, _ use: Site.Use, _ roots: [String]) {
@@ -139,9 +147,7 @@ struct ScopeCheck {
 
 extension Site.Use {
     /// Where the file has a member of one of its paths.
-    fileprivate func position(of member: PathMember) -> Position {
-        scalar.position(of: expression, byte: member.offset)
-    }
+    fileprivate func position(of member: PathMember) -> Position { located.position(ofByte: member.offset) }
 }
 
 extension Site.Part {

@@ -20,8 +20,7 @@ struct Site {
 
     /// An expression where it stands.
     struct Use {
-        let expression: Expression
-        let scalar: Node.Scalar
+        let located: LocatedExpression
         let part: Part
     }
 
@@ -41,15 +40,15 @@ struct Site {
 
     func template(_ node: Node, _ what: String) -> Template? {
         guard let template = node.template(what, report), case .scalar(let scalar) = node else { return nil }
-        for expression in Set(template.expressions) { add(expression, scalar) }
+        uses.all += scalar.located(template).map { Use(located: $0, part: part) }
         return template
     }
 
     /// A value that is one expression and nothing else.
     func expression(_ node: Node, _ what: String) -> Expression? {
-        guard let expression = node.expression(what, report), case .scalar(let scalar) = node else { return nil }
-        add(expression, scalar)
-        return expression
+        guard let located = node.expression(what, report) else { return nil }
+        uses.all.append(Use(located: located, part: part))
+        return located.expression
     }
 
     /// Any value, with expressions in its texts.
@@ -79,10 +78,6 @@ struct Site {
         }
         guard !members.contains(where: { $0 == nil }) else { return nil }
         return .object(members.compactMap(\.self).sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) })
-    }
-
-    private func add(_ expression: Expression, _ scalar: Node.Scalar) {
-        uses.all.append(Use(expression: expression, scalar: scalar, part: part))
     }
 }
 

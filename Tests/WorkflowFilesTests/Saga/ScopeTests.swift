@@ -114,7 +114,10 @@ struct ScopeTests {
             - { id: a, compensate: none, call: { http: 'POST https://a.example/${ .steps.b.output }/${ .steps.b.output }' } }
             - { id: b, set: { x: 1 } }
             """,
-            "4:77: error: the step 'b' comes later; expected a step that has ended before"
+            """
+            4:77: error: the step 'b' comes later; expected a step that has ended before
+            4:98: error: the step 'b' comes later; expected a step that has ended before
+            """
         ),
     ])
     func stepsHaveEndedBefore(yaml: String, messages: String) async {
