@@ -3,6 +3,6 @@ drop function outrider.prune_sagas, outrider.park_saga, outrider.stay_alive, out
     outrider.skip_step, outrider.retry_saga, outrider.resume_saga, outrider.suspend_saga, outrider.terminate_saga,
     outrider.cancel_saga, outrider.ask_saga, outrider.heartbeat_step, outrider.fail_step, outrider.complete_step,
     outrider.call_back, outrider.signal_saga(uuid, text, jsonb), outrider.signal_saga(text, text, text, jsonb), outrider.mail,
-    outrider.find_saga, outrider.start_from_messages, outrider.start_saga, outrider.begin_saga, outrider.enqueue_saga,
+    outrider.find_saga, outrider.start_from_messages, outrider.start_saga, outrider.begin_saga, outrider.take_key, outrider.enqueue_saga,
     outrider.saga_key;
 drop table outrider.saga_callback, outrider.saga_mail, outrider.saga_fact, outrider.saga_key, outrider.saga, outrider.saga_type;

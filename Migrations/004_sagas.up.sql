@@ -117,7 +117,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp as $$
 declare
     part jsonb;
-    piece text;
+    path text[];
+    piece jsonb;
     key text := '';
 begin
     for part in select p from jsonb_array_elements(parts) with ordinality t (p, n) order by n loop
@@ -125,25 +126,71 @@ begin
             key := key || (part ->> 'text');
             continue;
         end if;
-        piece := input #>> array(select jsonb_array_elements_text(part -> 'path'));
-        if piece is null then
-            raise exception 'the input has no %, which the saga''s key is made of',
-                (select string_agg('.' || e, '') from jsonb_array_elements_text(part -> 'path') e)
+        path := array(select jsonb_array_elements_text(part -> 'path'));
+        piece := input #> path;
+        if piece is null or jsonb_typeof(piece) = 'null' then
+            raise exception 'the input has no .%, which the saga''s key is made of', array_to_string(path, '.')
                 using errcode = 'OR005', hint = 'Give the value in the input, or a key: start_saga(…, key => ''…'').';
+        elsif jsonb_typeof(piece) in ('object', 'array') then
+            raise exception 'the saga''s key is made of .% of the input, which is an %', array_to_string(path, '.'),
+                jsonb_typeof(piece)
+                using errcode = 'OR005', hint = 'Give a text or a number there, or a key: start_saga(…, key => ''…'').';
         end if;
-        key := key || piece;
+        key := key || (piece #>> '{}');
     end loop;
     return key;
 end
 $$;
 
--- Puts a saga into the queue: it has something to do.
+-- Puts a saga into the queue: it has something to do. The workers are woken as `wake` does it, in the same statement.
 create function outrider.enqueue_saga(saga_id uuid, type_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 begin
-    insert into outrider.delivery (subscription_id, message_id) values (-enqueue_saga.type_id, enqueue_saga.saga_id);
-    perform outrider.wake(array[-enqueue_saga.type_id]);
+    insert into outrider.delivery (subscription_id, message_id)
+    values (case when pg_try_advisory_xact_lock_shared(1870033010, -enqueue_saga.type_id)
+        or pg_notify('outrider_wake', (-enqueue_saga.type_id)::text) is not null then -enqueue_saga.type_id end,
+        enqueue_saga.saga_id);
+end
+$$;
+
+-- Makes the key a new saga's. Returns null when it is, else the saga that has it and is as good as the new one.
+create function outrider.take_key(made uuid, type outrider.saga_type, key text, input jsonb, parent_id uuid, parent_step text)
+returns uuid
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+declare
+    other outrider.saga;
+    holder uuid;
+begin
+    loop
+        -- Of concurrent starts the second one waits here for the first one's commit.
+        insert into outrider.saga_key (name, key, saga_id) values (type.name, take_key.key, made) on conflict do nothing;
+        if found then
+            return null;
+        end if;
+        select k.saga_id into holder from outrider.saga_key k where k.name = type.name and k.key = take_key.key;
+        continue when holder is null;  -- it ended, and freed the key, in between
+        select s.* into other from outrider.saga s where s.id = holder;
+        -- Else its parent tries the step again after it came to nothing; or somebody deleted it by hand.
+        exit when other.id is not null and not coalesce(other.parent_id = take_key.parent_id
+            and other.parent_step = take_key.parent_step and other.finished_at is not null and other.status <> 'completed', false);
+        update outrider.saga_key k set saga_id = made
+        where k.name = type.name and k.key = take_key.key and k.saga_id = holder;
+        if found then
+            return null;
+        end if;
+    end loop;
+    if other.input = take_key.input and other.parent_id is not distinct from take_key.parent_id
+        and other.parent_step is not distinct from take_key.parent_step
+    then
+        return other.id;
+    end if;
+    raise exception 'the key % of saga % is in use %', quote_literal(take_key.key), type.name,
+        case when other.input <> take_key.input then 'with another input'
+            when other.parent_id is null then 'by one that is no sub-saga' else 'by the sub-saga of another step' end
+        using errcode = 'OR004', detail = format('Saga %s has it since %s.', other.id, other.started_at),
+        hint = 'The same key with the same input returns the saga that exists; another input needs another key.';
 end
 $$;
 
@@ -154,12 +201,13 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
     type outrider.saga_type;
-    made uuid;
-    other outrider.saga;
+    made uuid := outrider.uuid_v7();
+    other uuid;
+    timer bigint;
 begin
     select t.* into type from outrider.saga_type t where t.name = begin_saga.saga and t.removed_at is null;
     if type.id is null then
-        raise exception 'there is no saga %', quote_nullable(saga) using errcode = 'OR003',
+        raise exception 'there is no saga %', quote_nullable(left(saga, 80)) using errcode = 'OR003',
             hint = 'select name from outrider.definitions where kind = ''saga'' and replaced_at is null; lists them.';
     elsif input is null then
         raise exception 'the input is null' using errcode = 'OR005',
@@ -170,38 +218,37 @@ begin
         raise exception 'headers % are not an object of strings', left(headers::text, 80) using errcode = 'OR005',
             hint = 'Give an object whose values are strings: {"traceparent": "…"}';
     end if;
-    key := coalesce(key, case when type.key_parts is not null then outrider.saga_key(type.key_parts, input) end);
-    if octet_length(key) > 1000 then
-        raise exception 'the key has % bytes', octet_length(key) using errcode = 'OR005',
-            hint = 'A key has at most 1000 bytes; hash what is longer.';
+    if key is null and type.key_parts is not null then
+        key := outrider.saga_key(type.key_parts, input);
     end if;
-    made := outrider.uuid_v7();
     if key is not null then
-        -- Of concurrent starts the second one waits here for the first one's commit.
-        loop
-            insert into outrider.saga_key (name, key, saga_id) values (type.name, begin_saga.key, made) on conflict do nothing;
-            exit when found;
-            select s.* into other from outrider.saga_key k join outrider.saga s on s.id = k.saga_id
-            where k.name = type.name and k.key = begin_saga.key;
-            continue when other.id is null;  -- it ended, and freed the key, in between
-            if other.input = begin_saga.input and other.parent_id is not distinct from begin_saga.parent_id then
-                return other.id;
-            end if;
-            raise exception 'the key % of saga % is in use with another input', quote_literal(begin_saga.key), type.name
-                using errcode = 'OR004', detail = format('Saga %s has it since %s.', other.id, other.started_at),
-                hint = 'The same key with the same input returns the saga that exists; another input needs another key.';
-        end loop;
+        if key = '' then
+            raise exception 'the key is empty' using errcode = 'OR005',
+                hint = 'Give a key that tells this saga from others, or none at all.';
+        elsif octet_length(key) > 1000 then
+            raise exception 'the key has % bytes', octet_length(key) using errcode = 'OR005',
+                hint = 'A key has at most 1000 bytes; hash what is longer.';
+        end if;
+        other := outrider.take_key(made, type, key, input, parent_id, parent_step);
+        if other is not null then
+            return other;
+        end if;
     end if;
-    insert into outrider.saga
-        (id, type_id, name, version, hash, key, input, headers, parent_id, parent_step, retention, started_at)
-    values (made, type.id, type.name, type.version, type.hash, begin_saga.key, begin_saga.input, begin_saga.headers,
-        begin_saga.parent_id, begin_saga.parent_step, type.retention, greatest(begin_saga.start_at, clock_timestamp()));
     if start_at > clock_timestamp() then
-        insert into outrider.scheduled (due_at, subscription_id, message_id) values (begin_saga.start_at, -type.id, made);
+        insert into outrider.scheduled as s (due_at, subscription_id, message_id) values (begin_saga.start_at, -type.id, made)
+        returning s.id into timer;
         if start_at < clock_timestamp() + interval '1 second' then
             perform pg_notify('outrider_wake', 'due');
         end if;
-    else
+    end if;
+    insert into outrider.saga (id, type_id, name, version, hash, key, input, headers, parent_id, parent_step, retention,
+        started_at, timer)
+    values (made, type.id, type.name, type.version, type.hash, begin_saga.key, begin_saga.input, begin_saga.headers,
+        begin_saga.parent_id, begin_saga.parent_step,
+        -- A sub-saga is kept as long as its parent.
+        greatest(type.retention, (select p.retention from outrider.saga p where p.id = begin_saga.parent_id)),
+        greatest(begin_saga.start_at, clock_timestamp()), timer);
+    if timer is null then
         perform outrider.enqueue_saga(made, type.id);
     end if;
     return made;
@@ -211,13 +258,16 @@ $$;
 create function outrider.start_saga(
     saga text, input jsonb, key text default null, start_at timestamptz default null, headers jsonb default null
 ) returns uuid
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.begin_saga(saga, input, key, start_at, headers, null, null)
+begin
+    return outrider.begin_saga(saga, input, key, start_at, headers, null, null);
+end
 $$;
 
 -- Messages of a topic that starts a saga: takes up to `most` out of the queue and starts a saga for each, exactly once. What
--- cannot be started becomes a dead letter. Returns how many were taken, and the newest id.
+-- cannot be started becomes a dead letter. One whose key is in an open transaction of somebody else is tried later: its worker
+-- has other sagas to run. Returns how many were taken, and the newest id.
 create function outrider.start_from_messages(subscription_id int, floor bigint, most int)
 returns table (taken int, newest bigint)
 language plpgsql volatile
