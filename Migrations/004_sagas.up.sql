@@ -271,6 +271,7 @@ $$;
 create function outrider.start_from_messages(subscription_id int, floor bigint, most int)
 returns table (taken int, newest bigint)
 language plpgsql volatile
+set lock_timeout = '20ms'
 set search_path = pg_catalog, pg_temp as $$
 declare
     saga_name text := (select s.saga from outrider.subscription s where s.id = subscription_id);
@@ -294,19 +295,27 @@ begin
         taken := taken + 1;
         newest := queued.id;
         continue when queued.expires_at <= clock_timestamp() and not queued.redriven;
+        if queued.topic is null then
+            perform outrider.bury(start_from_messages.subscription_id, queued.message_id, queued.attempts + 1,
+                coalesce(queued.first_tried_at, clock_timestamp()), 'message-missing', 'the log holds no such message');
+            continue;
+        end if;
         begin
-            if queued.topic is null then
-                raise exception 'the log holds no such message';
-            end if;
             perform outrider.begin_saga(saga_name, queued.payload, null, null, queued.headers, null, null);
         exception
+            when lock_not_available or deadlock_detected then
+                insert into outrider.scheduled
+                    (due_at, subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
+                values (clock_timestamp() + interval '1 second' * least(60, 2 ^ least(queued.attempts, 6)),
+                    start_from_messages.subscription_id, queued.attempts + 1, queued.rescues, queued.replay, queued.redriven,
+                    queued.message_id, coalesce(queued.first_tried_at, clock_timestamp()));
             when others then
                 get stacked diagnostics error_text = message_text;
-                if sqlstate like '40%' or sqlstate like '53%' or sqlstate like '55%' or sqlstate like '57%' then
+                if left(sqlstate, 2) not in ('OR', '22', '23', '42', '54', 'P0') then
                     raise;  -- not the message's fault: all are taken again later
                 end if;
                 perform outrider.bury(start_from_messages.subscription_id, queued.message_id, queued.attempts + 1,
-                    clock_timestamp(), 'not-started', error_text);
+                    coalesce(queued.first_tried_at, clock_timestamp()), 'not-started', error_text);
         end;
     end loop;
     return next;
