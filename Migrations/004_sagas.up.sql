@@ -400,6 +400,9 @@ begin
         return false;
     end if;
     select s.* into one from outrider.saga s where s.id = callback.saga_id;
+    if one.id is null then
+        return false;  -- its retention ended in between
+    end if;
     perform outrider.mail(one, 'callback', name, payload, callback.step, callback.op, callback.send);
     if name <> 'heartbeat' then
         update outrider.saga_callback c set answered_at = clock_timestamp()
@@ -444,10 +447,24 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
     one outrider.saga := outrider.find_saga(saga_id);
+    -- As it will be once the mail that lies there is read.
+    is_suspended boolean;
 begin
+    if act in ('suspend', 'resume') then
+        is_suspended := coalesce(
+            (select m.name = 'suspend' from outrider.saga_mail m
+            where m.saga_id = one.id and m.kind = 'act' and m.name in ('suspend', 'resume') order by m.id desc limit 1),
+            one.suspended);
+    end if;
     if coalesce(trim(reason), '') = '' then
         raise exception 'a reason is missing' using errcode = 'OR005',
             hint = 'Say why, for whoever reads the history: …, ''customer called''.';
+    elsif act in ('skip', 'resolve') and payload ->> 'step' is null then
+        raise exception 'step is null' using errcode = 'OR005',
+            hint = 'select trouble ->> ''step'' from outrider.sagas where id = …; tells which one the saga is stuck at.';
+    elsif act = 'resolve' and payload ->> 'happened' is null then
+        raise exception 'happened is null' using errcode = 'OR005',
+            hint = 'Say whether it happened: resolve_step(…, ''charge'', true).';
     elsif one.finished_at is not null then
         raise exception 'saga % is % since %', one.id, one.status, one.finished_at using errcode = 'OR006',
             hint = 'A saga that has ended stays as it is.';
@@ -457,9 +474,9 @@ begin
     elsif act = 'cancel' and one.pivoted then
         raise exception 'saga % has passed its pivot', one.id using errcode = 'OR006',
             hint = 'Nothing is undone any more; it goes forward, or waits for a person when it is stuck.';
-    elsif act = 'resume' and not one.suspended then
+    elsif act = 'resume' and not is_suspended then
         raise exception 'saga % is not suspended', one.id using errcode = 'OR006', hint = 'There is nothing to resume.';
-    elsif act = 'suspend' and one.suspended then
+    elsif act = 'suspend' and is_suspended then
         raise exception 'saga % is suspended already', one.id using errcode = 'OR006',
             hint = 'select outrider.resume_saga(…); lets it go on.';
     elsif act = 'cancel' and (one.status = 'compensating' or one.trouble ->> 'interrupted' = 'compensating') then
@@ -509,8 +526,7 @@ create function outrider.resolve_step(saga_id uuid, step text, happened boolean,
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
     select outrider.ask_saga(saga_id, 'resolve',
-        jsonb_build_object('step', step, 'happened', coalesce(happened, false), 'output', output),
-        case when happened is null then '' else 'none needed' end)
+        jsonb_build_object('step', step, 'happened', happened, 'output', output))
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------
@@ -574,7 +590,7 @@ begin
         jsonb_build_object('reason', 'abandoned', 'detail', words, 'interrupted', one.status), park_saga.worker);
     update outrider.saga s
     set status = 'stuck', owner = null, waiting_for = 'a person: abandoned',
-        trouble = jsonb_build_object('reason', 'abandoned', 'detail', words, 'interrupted', one.status, 'since', clock_timestamp())
+        trouble = jsonb_build_object('type', 'abandoned', 'detail', words, 'interrupted', one.status, 'since', clock_timestamp())
     where s.id = one.id;
     insert into outrider.dead_letter (kind, saga_id, key, payload, attempts, reason, last_error)
     values ('step', one.id, one.key, one.input, 0, 'abandoned', words);
