@@ -56,6 +56,9 @@ create table outrider.saga (
 );
 create index saga_parent on outrider.saga (parent_id) where parent_id is not null;
 create index saga_stuck on outrider.saga (id) where status = 'stuck';
+create index saga_name_key on outrider.saga (name, key) where key is not null;
+-- When it may go: intervals add up to a time zone's time only.
+create index saga_outlived on outrider.saga (((finished_at at time zone 'UTC') + retention)) where finished_at is not null;
 comment on column outrider.saga.owner is 'Token of the worker that has it in memory.';
 
 create table outrider.saga_key (
@@ -606,8 +609,9 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     outlived uuid[] := array(
         select s.id from outrider.saga s
-        where s.finished_at + s.retention < now()
+        where s.finished_at is not null and (s.finished_at at time zone 'UTC') + s.retention < now() at time zone 'UTC'
             and not exists (select from outrider.saga p where p.id = s.parent_id)
+        order by (s.finished_at at time zone 'UTC') + s.retention
         limit most for update skip locked);
 begin
     delete from outrider.saga_fact f where f.saga_id = any (outlived);
