@@ -638,10 +638,12 @@ create view outrider.saga_history as
 select f.seq, f.saga_id, f.at, f.event, f.step, f.op, f.attempt, f.detail, f.worker
 from outrider.saga_fact f;
 
+-- What a step has come to is told by the last event of its action, and by that of its compensation. Steps of the first level
+-- that a running saga has not come to yet are pending.
 create view outrider.saga_steps as
 with step as (
     select f.saga_id, f.step,
-        min(f.seq) filter (where f.op = 'action' and f.event = 'started') as start_seq,
+        max(f.seq) filter (where f.op = 'action' and f.event = 'started') as start_seq,
         (array_agg(case when f.event = 'started' and f.detail ?| array['timer', 'signal', 'child'] then 'waiting' else f.event end
             order by f.seq desc) filter (where f.op = 'action' and f.event not in ('late', 'resolved', 'stuck')))[1] as last_event,
         (array_agg(f.event order by f.seq desc)
@@ -652,30 +654,49 @@ with step as (
             filter (where f.op = 'action' and f.event in ('started', 'retried') and f.detail ? 'input'))[1] as input,
         (array_agg(f.detail -> 'output' order by f.seq desc)
             filter (where f.op = 'action' and f.event in ('succeeded', 'skipped')))[1] as output,
-        (array_agg(f.detail -> 'error' order by f.seq desc) filter (where f.detail ? 'error'))[1] as error,
-        min(f.at) filter (where f.op = 'action' and f.event = 'started') as started_at,
+        (array_agg(f.detail -> 'error' order by f.seq desc)
+            filter (where f.op = 'action' and f.detail ? 'error'))[1] as error,
+        (array_agg(f.detail -> 'error' order by f.seq desc)
+            filter (where f.op = 'compensate' and f.detail ? 'error'))[1] as undo_error,
+        max(f.at) filter (where f.op = 'action' and f.event = 'started') as started_at,
         max(f.at) filter (where f.op = 'action' and f.event in ('succeeded', 'failed', 'unknown', 'skipped')) as finished_at
     from outrider.saga_fact f
     where f.step is not null
     group by f.saga_id, f.step
+), to_undo as (
+    select distinct f.saga_id, t.step
+    from outrider.saga_fact f
+    cross join lateral jsonb_array_elements_text(f.detail -> 'steps') t (step)
+    where f.event = 'compensating'
 )
 select s.saga_id, s.step, s.start_seq,
-    case s.last_event
-        when 'started' then 'running' when 'sent' then 'running' when 'received' then 'running'
-        when 'succeeded' then 'succeeded' when 'failed' then 'failed' when 'unknown' then 'unknown' when 'skipped' then 'skipped'
-        else case when s.last_event is null then 'pending' else 'waiting' end
+    case
+        when s.last_event in ('succeeded', 'failed', 'unknown', 'skipped') then s.last_event
+        when s.last_event in ('started', 'sent', 'received') then 'running'
+        when s.last_event is null then 'pending'
+        else 'waiting'
     end as status,
     coalesce(s.attempts, 0) as attempts, s.input, s.output,
-    case when s.last_event in ('succeeded', 'skipped') and s.last_undo is null then null else s.error end as error,
-    case s.last_undo
-        when 'succeeded' then 'compensated' when 'failed' then 'failed' when 'unknown' then 'failed' when 'skipped' then 'skipped'
-        else case
-            when s.last_undo is not null then 'running'
-            when exists (select from outrider.saga_fact c
-                where c.saga_id = s.saga_id and c.event = 'compensating' and c.step is null and c.detail -> 'steps' ? s.step)
-            then 'pending'
-            else 'not_required'
-        end
+    case
+        when s.last_undo not in ('succeeded', 'skipped') and s.undo_error is not null then s.undo_error
+        when s.last_event not in ('succeeded', 'skipped') then s.error
+    end as error,
+    case
+        when s.last_undo = 'succeeded' then 'compensated'
+        when s.last_undo in ('failed', 'unknown') then 'failed'
+        when s.last_undo = 'skipped' then 'skipped'
+        when s.last_undo is not null then 'running'
+        when u.step is not null then 'pending'
+        else 'not_required'
     end as compensation_status,
-    coalesce(s.compensation_attempts, 0) as compensation_attempts, s.started_at, s.finished_at
-from step s;
+    coalesce(s.compensation_attempts, 0) as compensation_attempts, s.started_at,
+    case when s.last_event in ('succeeded', 'failed', 'unknown', 'skipped') then s.finished_at end as finished_at
+from step s
+left join to_undo u on u.saga_id = s.saga_id and u.step = s.step
+union all
+select s.id, t.step ->> 'id', null, 'pending', 0, null, null, null, 'not_required', 0, null, null
+from outrider.saga s
+join outrider.definition d on d.kind = 'saga' and d.name = s.name and d.hash = s.hash
+cross join lateral jsonb_array_elements(d.content -> 'steps') t (step)
+where s.status in ('running', 'stuck') and s.failure is null
+    and not exists (select from outrider.saga_fact f where f.saga_id = s.id and f.step = t.step ->> 'id');
