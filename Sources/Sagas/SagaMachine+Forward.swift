@@ -300,7 +300,7 @@ extension SagaMachine {
     }
 
     /// Gives a waiting step the signal that it waits for, if it has come.
-    private mutating func takeSignal(_ path: StepPath) {
+    mutating func takeSignal(_ path: StepPath) {
         guard case .signal(let name, _)? = state.steps[path]?.action.phase,
             let payload = state.signals[name]?.first
         else { return }

@@ -226,6 +226,10 @@ extension SagaMachine {
         else { return }
         switch effort.phase {
         case .idle, .received, .trying: break
+        // After the decision to abort waits end at once, as failures: see `settle`.
+        case .retrying where isAborting(op), .ongoing where isAborting(op), .timer where isAborting(op),
+            .signal where isAborting(op):
+            break
         case .retrying, .ongoing:
             if let deadline = effort.deadline, deadline <= now {
                 fail(
@@ -240,7 +244,9 @@ extension SagaMachine {
         case .timer(let until):
             if until <= now { finish(path, .null) }
         case .signal(let name, let until?):
-            guard until <= now, state.signals[name]?.first == nil else { return }
+            guard until <= now else { return }
+            // It came in time, and nobody has looked: inside a parallel that has failed and waits for others.
+            if state.signals[name]?.first != nil { return takeSignal(path) }
             if case .await(let waiting)? = program.step(path)?.action, waiting.onTimeout == .continue {
                 return finish(path, .null)
             }

@@ -13,7 +13,7 @@ extension SagaState {
     }
 
     /// The only place where the state changes.
-    mutating func apply(_ fact: Fact, to program: SagaProgram) {
+    package mutating func apply(_ fact: Fact, to program: SagaProgram) {
         if let path = fact.step {
             applyToStep(fact, path, fact.op ?? .action, program)
         }
@@ -173,7 +173,9 @@ extension SagaState {
                 }
                 effort.phase = .retrying(at: fact.at)
                 effort.isRepeat = true
-            case .received(_, let payload): effort.phase = .received(payload)
+            case .received(_, let payload):
+                effort.phase = .received(payload)
+                effort.signal = payload
             default: preconditionFailure("\(fact.kind) does not go on")
             }
         }
@@ -225,9 +227,15 @@ extension SagaState {
         _ input: JSON?, _ now: Timestamp, _ path: StepPath, _ op: Op, _ program: SagaProgram
     ) {
         guard effort(path, op)?.request != nil else {
-            // Nothing was sent: it begins from the beginning.
             switch op {
+            case .action where steps[path]?.status == .unknown && steps[path]?.action.signal != nil:
+                // The signal is kept; its output is made anew.
+                change(path, op) { if let payload = $0.signal { $0.phase = .received(payload) } }
+                steps[path]?.status = .running
+                steps[path]?.endedAt = nil
+                failedSteps.remove(path)
             case .action:
+                // It begins from the beginning.
                 steps[path] = nil
                 starts.removeAll { $0 == path }
                 failedSteps.remove(path)

@@ -178,6 +178,8 @@ package struct Effort: Sendable, Hashable {
     /// Until then a try whose worker died may still arrive.
     package var quietAt: Timestamp?
     package var lastError: Failure?
+    /// The signal that it took.
+    package var signal: JSON?
     /// When the latest request went out.
     package var sentAt: Timestamp?
 

@@ -283,6 +283,26 @@ struct PivotTests {
         #expect(saga.succeed("p", ["x": 1]) == ["bury pivot p"])
     }
 
+    @Test func eventThatWasTheRubiconIsNotAwaitedASecondTime() {
+        var saga = saga(.await("p", "shipped").pivot().giving(.value("bad()")))
+        #expect(saga.signal("shipped", 3) == ["bury pivot p"])
+        #expect(saga.ask(.retry(input: nil)) == ["settle letters", "bury pivot p"])
+        saga.results["bad()"] = .success("made")
+        #expect(saga.ask(.retry(input: nil)) == ["settle letters", "call b"])
+        #expect(saga.step("p").output == "made")
+    }
+
+    @Test func timeoutOfTheSagaComesBeforeThatOfAWait() {
+        var saga = SagaRun(
+            .call("a").undone(), .await("p", "x", timeout: .seconds(60), onTimeout: .continue).pivot()
+        ) { $0.timeout = .seconds(60) }
+        _ = saga.begin()
+        _ = saga.succeed("a")
+        #expect(saga.tickWhenDue() == ["undo a"])
+        #expect(saga.step("p").status == .failed)
+        #expect(!saga.state.hasPivoted)
+    }
+
     private func unknown() -> SagaRun {
         var saga = saga()
         #expect(saga.answer("p", .unknown) == [])

@@ -123,6 +123,21 @@ extension SemanticsTests {
         #expect(saga.succeed("p.b1.c2") == ["tell parent failed"])
     }
 
+    @Test func waitInsideAParallelThatHasFailedComesToItsEnd() {
+        var saga = SagaRun(
+            .parallel(
+                "p", onError: .wait,
+                [.parallel("q", [.await("w", "x", timeout: .seconds(60))], [.call("b")])],
+                [.call("c")]))
+        _ = saga.begin()
+        #expect(saga.refuse("p.b0.q.b1.b") == [])
+        #expect(saga.signal("x") == [])
+        #expect(saga.due == .seconds(60))
+        #expect(saga.tickWhenDue() == [])
+        #expect(saga.due == nil)
+        #expect(saga.succeed("p.b1.c") == ["tell parent failed"])
+    }
+
     // MARK: 12. Loops and sub-sagas
 
     @Test func everyIterationThatStartedIsUndoneInReverse() throws {
