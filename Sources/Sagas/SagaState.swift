@@ -8,7 +8,7 @@ package struct SagaState: Sendable, Hashable {
     /// - `stuck`: a person must act. Can transition to: `running` or `compensating`, where it came from; `terminated`.
     /// - `completed`, `compensated`, `failed`, `terminated`: ended. Only a completed sub-saga goes on, to `compensating`,
     ///   when its parent aborts.
-    package enum Status: String, Sendable, Hashable {
+    package enum Status: String, Sendable, Hashable, CaseIterable {
         case running, compensating, completed, compensated, failed, stuck, terminated
 
         package var hasEnded: Bool {
@@ -110,7 +110,7 @@ package struct StepState: Sendable, Hashable {
     /// - `waiting`: for a retry, a callback, a signal, a time, a sub-saga. Can transition to: `running` and the ends.
     /// - `succeeded`, `failed`, `unknown` (it may have happened), `skipped`: ended. An operator can bring a failed or unknown
     ///   one back.
-    package enum Status: String, Sendable, Hashable {
+    package enum Status: String, Sendable, Hashable, CaseIterable {
         case pending, running, waiting, succeeded, failed, unknown, skipped
     }
 
