@@ -242,9 +242,15 @@ package struct DefinitionStore {
         }
     }
 
-    /// The names alone, so that a definition that this version cannot read does not stand in the way of a better one.
-    package func endpointNames() throws -> Set<String> {
-        Set(try connection.query("select name from outrider.endpoint").map { try $0.decode(0, as: String.self) })
+    /// What files may refer to though they do not declare it. The names alone, so that a definition that this version cannot
+    /// read does not stand in the way of a better one.
+    package func knownNames() throws -> WorkflowFolder.KnownNames {
+        func names(_ statement: SQL) throws -> Set<String> {
+            Set(try connection.query(statement).map { try $0.decode(0, as: String.self) })
+        }
+        return WorkflowFolder.KnownNames(
+            endpoints: try names("select name from outrider.endpoint"),
+            sagas: try names("select name from outrider.saga_type where removed_at is null"))
     }
 
     /// The endpoints in force by name; a failure where another version applied what this one does not understand.

@@ -32,7 +32,7 @@ extension Command {
         return try await work(worker, listen: try settings.listen(), token: settings.adminToken, log: log)
     }
 
-    /// Endpoints that another folder declares are known only to the database; when that is away the check goes without.
+    /// Endpoints and sagas that another folder declares are known only to the database; when that is away the check goes without.
     private static func checkedDefinitions(_ arguments: Arguments, _ url: String) async throws -> [Definition] {
         let paths = arguments.workflowPaths
         guard !paths.isEmpty else { return [] }
@@ -41,10 +41,10 @@ extension Command {
             var options = ConnectionOptions()
             options.connectTimeout = .seconds(2)
             let session = Session(url, options: options)
-            let known = try? await session.run { try DefinitionStore($0).endpointNames() }
+            let known = try? await session.run { try DefinitionStore($0).knownNames() }
             await session.close()
             if let known {
-                files = await arguments.loadWorkflows(paths, known: WorkflowFolder.KnownNames(endpoints: known))
+                files = await arguments.loadWorkflows(paths, known: known)
             }
         }
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }

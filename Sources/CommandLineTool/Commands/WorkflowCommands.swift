@@ -87,10 +87,9 @@ extension Command {
             throw UsageError("nothing to apply: name a folder or a file, or make a folder Workflows")
         }
         let prunes = arguments.has("prune")
-        let endpoints = try await arguments.withDatabase { try DefinitionStore($0).endpointNames() }
+        let known = try await arguments.withDatabase { try DefinitionStore($0).knownNames() }
         // What is about to be removed cannot be referred to.
-        let known = WorkflowFolder.KnownNames(endpoints: prunes ? [] : endpoints)
-        let files = await arguments.loadWorkflows(paths, known: known)
+        let files = await arguments.loadWorkflows(paths, known: prunes ? WorkflowFolder.KnownNames() : known)
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }
         guard !files.hasErrors else {
             complain(summary(of: files) + "; nothing was applied")
