@@ -141,6 +141,8 @@ struct SidecarTests {
         let wanted = Set(alerts.matches(of: #/outrider_[a-z_]+/#).map { String($0.output) })
         #expect(wanted.count > 4)
         try await Scene.with { scene in
+            let saga = "saga: order\nversion: 1\nsteps: [ { id: note, set: { seen: true } } ]\n"
+            scene.folder.write(saga, to: "workflows/order.yaml")
             let worker = try await scene.worker(environment: listening)
             try await scene.publish()
             try await scene.waitUntilDelivered()
