@@ -16,7 +16,7 @@ struct RandomDefinition {
 
     private init(_ random: SeededGenerator) {
         self.random = random
-        mayPivot = self.random.chance(30)
+        mayPivot = self.random.chance(45)
     }
 
     static func draw(_ random: inout SeededGenerator) -> SagaDefinition {
@@ -53,7 +53,7 @@ struct RandomDefinition {
     private mutating func step(depth: Int, isAlone: Bool) -> Step {
         let id = Self.ids[count]
         count += 1
-        let becomesPivot = mayPivot && isAlone && !hasPivot && random.chance(35)
+        let becomesPivot = mayPivot && isAlone && !hasPivot && random.chance(45)
         // What follows the pivot is not undone.
         var step = drawn(id, depth: depth, isAlone: isAlone)
         if step.isUndoable, !hasPivot, random.chance(65) { step.compensation = compensation(id) }

@@ -68,11 +68,11 @@ struct RandomRun {
     }
 
     /// Runs it to its end.
-    /// - Returns: how it ended, for statistics.
-    static func end(ofSeed seed: UInt64) throws(Violation) -> SagaState {
+    /// - Returns: the history.
+    static func history(ofSeed seed: UInt64) throws(Violation) -> [Fact] {
         var run = RandomRun(seed: seed)
         try run.run()
-        return run.machine.state
+        return run.history
     }
 
     /// The same run once more, line by line.
@@ -83,7 +83,9 @@ struct RandomRun {
         } catch {
             run.note("VIOLATION: \(error)")
         }
-        return run.trace?.joined(separator: "\n") ?? ""
+        let lines = run.trace ?? []
+        let cut = lines.count > 200 ? ["…"] : []
+        return (lines.prefix(150) + cut + lines.dropFirst(150).suffix(50)).joined(separator: "\n")
     }
 
     private var isCalm: Bool { eventCount > chaosEnds }
@@ -148,37 +150,33 @@ struct RandomRun {
 
     // MARK: - Workers
 
-    /// Has the machine handle an event, and the facts written, unless the worker dies before.
+    /// Has the machine handle an event, and the facts written, unless the worker dies before. Now and then a second event is
+    /// handled before the commit.
     private mutating func deliver(_ event: SagaEvent, isMail: Bool = false, takingEffect: (StepPath, Op)? = nil)
         throws(Violation)
     {
-        note("→ \(event)")
         let isFirst = history.isEmpty
-        var effects: [Effect] = []
-        var waiting = machine.handle(event, at: now, random: &random)
-        var evaluated = 0
-        while true {
-            var next: [Effect] = []
-            for effect in waiting {
-                if case .evaluate(let evaluation) = effect {
-                    evaluated += 1
-                    next += machine.handle(
-                        .evaluated(id: evaluation.id, values(of: evaluation)), at: now, random: &random)
-                } else {
-                    effects.append(effect)
-                }
-            }
-            if evaluated > 500 { throw Violation("expressions are evaluated without end") }
-            if next.isEmpty { break }
-            waiting = next
+        var events = [event]
+        var effects = try handle(event)
+        if !isCalm, random.chance(4) {
+            events.append(drawnMail)
+            effects += try handle(events[1])
+        }
+        if !isCalm, random.chance(5), let origin = effects.lazy.compactMap(\.origin).first {
+            note("the database refuses \(origin)")
+            machine = SagaMachine(program, head, history: history)
+            machine.refuse(origin, Failure(type: "full"))
+            effects = []
+            for event in events { effects += try handle(event) }
         }
         if !isCalm, !isFirst, random.chance(2) {
             note("the worker dies before the commit of \(effects.map(\.line))")
             if isMail { plans.append(Plan(at: now + .microseconds(1), happening: .mail(event))) }
+            for event in events.dropFirst() { plans.append(Plan(at: now + .microseconds(2), happening: .mail(event))) }
             return die()
         }
         for effect in effects { note("  \(effect.line)") }
-        try commit(effects, event, takingEffect)
+        try commit(effects, events, takingEffect)
         if !isCalm, random.chance(2) {
             note("the worker dies after the commit")
             return die()
@@ -186,11 +184,45 @@ struct RandomRun {
         for effect in effects { try carryOut(effect) }
     }
 
-    private mutating func commit(_ effects: [Effect], _ event: SagaEvent, _ takingEffect: (StepPath, Op)?)
+    private var drawnMail: SagaEvent {
+        mutating get {
+            let act: SagaEvent.Act
+            switch random.below(20) {
+            case 0..<10: return .signalled(event: random.pick(["e", "f"]), payload: 1, by: "ops")
+            case 10..<16: act = .cancel(reason: "x")
+            case 16..<19: act = .suspend
+            default: act = .terminate(reason: "x")
+            }
+            return .asked(act, by: "ops")
+        }
+    }
+
+    private mutating func handle(_ event: SagaEvent) throws(Violation) -> [Effect] {
+        note("→ \(event)")
+        var effects: [Effect] = []
+        var waiting = machine.handle(event, at: now, random: &random)
+        var evaluated = 0
+        while !waiting.isEmpty {
+            var next: [Effect] = []
+            for effect in waiting {
+                guard case .evaluate(let evaluation) = effect else {
+                    effects.append(effect)
+                    continue
+                }
+                evaluated += 1
+                next += machine.handle(.evaluated(id: evaluation.id, values(of: evaluation)), at: now, random: &random)
+            }
+            if evaluated > 500 { throw Violation("expressions are evaluated without end") }
+            waiting = next
+        }
+        return effects
+    }
+
+    private mutating func commit(_ effects: [Effect], _ events: [SagaEvent], _ takingEffect: (StepPath, Op)?)
         throws(Violation)
     {
-        if case .answered(_, _, _, .succeeded) = event, let (path, op) = takingEffect { take(path, op) }
-        try watch.see(effects, after: event)
+        if case .answered(_, _, _, .succeeded)? = events.first, let (path, op) = takingEffect { take(path, op) }
+        try watch.see(effects, after: events)
         for effect in effects {
             switch effect {
             case .record(let fact):
@@ -351,7 +383,7 @@ struct RandomRun {
     }
 
     private mutating func succeed(_ call: Effect.CallEffect, after: Duration) {
-        plan(call, within: after)
+        let arrival = plan(call, within: after)
         let output = random.pick([JSON.null, 1, ["x": 1]])
         guard call.request.isAsync, random.chance(90) else { return answer(call, .succeeded(output), after: after) }
         answer(call, .accepted, after: after)
@@ -360,8 +392,8 @@ struct RandomRun {
             Happening.mail(.calledBack(path, call.op, send: call.send, callback))
         }
         if isCalm || random.chance(60) {
-            // Early or late, and sometimes twice.
-            let at = now + max(after, random.pick([.zero, .seconds(1), .seconds(20)]))
+            // Before the answer or late, and sometimes twice.
+            let at = arrival + random.pick([.microseconds(1), .seconds(1), .seconds(20)])
             plans.append(Plan(at: at, happening: callback(.completed(output))))
             if random.chance(10) { plans.append(Plan(at: at + .seconds(1), happening: callback(.completed(2)))) }
             if random.chance(10) { plans.append(Plan(at: now, happening: callback(.heartbeat(.seconds(30))))) }
@@ -395,13 +427,16 @@ struct RandomRun {
         answer(call, .refusal, after: after)
     }
 
-    private mutating func plan(_ call: Effect.CallEffect, within time: Duration) {
-        let at = now + .microseconds(Int64(random.below(Int(max(1, time.microseconds)))))
-        if time == .zero {
+    /// - Returns: when it takes effect.
+    @discardableResult
+    private mutating func plan(_ call: Effect.CallEffect, within time: Duration) -> Timestamp {
+        guard time > .zero else {
             take(call.step, call.op)
-        } else {
-            plans.append(Plan(at: at, happening: .effect(call.step, call.op)))
+            return now
         }
+        let at = now + .microseconds(Int64(random.below(Int(time.microseconds))))
+        plans.append(Plan(at: at, happening: .effect(call.step, call.op)))
+        return at
     }
 
     private mutating func answer(_ call: Effect.CallEffect, _ result: SagaEvent.TryResult, after: Duration) {
@@ -479,12 +514,11 @@ struct RandomRun {
     private mutating func interfere() throws(Violation) {
         switch random.below(20) {
         case 0..<4: try tick(early: true)
-        case 4..<8: try deliver(.signalled(event: random.pick(["e", "f"]), payload: 1, by: "ops"), isMail: true)
+        case 4..<8: try deliver(drawnMail, isMail: true)
         case 8: if let name = approvals.first { try signal(name, random.pick([true, .bool(false)])) }
-        case 9, 10: try ask(.cancel(reason: "x"))
-        case 11: try ask(.suspend)
-        case 12, 13: try ask(.resume)
-        case 14: if random.chance(20) { try ask(.terminate(reason: "x")) }
+        case 9: try ask(.cancel(reason: "x"))
+        case 10..<14: try ask(.resume)
+        case 14: if machine.state.status == .stuck { try operate() }
         case 15: if machine.state.status == .stuck { try operate() } else { try ask(.retry(input: nil)) }
         case 16: if machine.state.status != .completed { try ask(.undo(reason: "x")) }
         case 17: try ask(.skip(step: "none", reason: "x", output: .null))
@@ -531,7 +565,7 @@ struct RandomRun {
         for case .record(let fact) in effects where fact.kind.isOfAnAnswer {
             throw Violation("a late answer changes the state: \(fact.line)")
         }
-        try commit(effects, event, nil)
+        try commit(effects, [event], nil)
         for effect in effects { try carryOut(effect) }
     }
 
@@ -545,7 +579,8 @@ struct RandomRun {
         if state.suspendedAt != nil { return try ask(.resume) }
         if state.status == .stuck { return try operate() }
         for (path, child) in children where child == .working { return endChild(path, after: .zero) }
-        if let name = approvals.first ?? awaited.first { return try signal(name, true) }
+        let awaited = awaited
+        if !awaited.isEmpty { return try signal(random.pick(awaited), true) }
         throw Violation("it hangs: nobody will ever move it")
     }
 
@@ -586,6 +621,12 @@ struct RandomRun {
         eventCount = max(eventCount, 1000)
         try ask(.undo(reason: "x"))
         return machine.state.status != .completed
+    }
+}
+
+extension Effect {
+    fileprivate var origin: Message.Origin? {
+        if case .publish(let message) = self { message.origin } else { nil }
     }
 }
 

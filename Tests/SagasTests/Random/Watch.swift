@@ -40,10 +40,10 @@ struct Watch {
 
     // MARK: - Effects
 
-    mutating func see(_ effects: [Effect], after event: SagaEvent) throws(Violation) {
+    mutating func see(_ effects: [Effect], after events: [SagaEvent]) throws(Violation) {
         for effect in effects {
             switch effect {
-            case .record(let fact): try see(fact, after: event)
+            case .record(let fact): try see(fact, after: events)
             case .evaluate: throw Violation("an evaluation is not answered")
             case .call(let call): try checkSending(call.step, call.op)
             case .query(let query): try checkSending(query.step, query.op)
@@ -72,13 +72,13 @@ struct Watch {
 
     // MARK: - Facts
 
-    private mutating func see(_ fact: Fact, after event: SagaEvent) throws(Violation) {
+    private mutating func see(_ fact: Fact, after events: [SagaEvent]) throws(Violation) {
         if hasEnded {
             switch fact.kind {
             case .refused, .late, .hookFailed: return
             case .aborting:
                 // The parent aborts.
-                guard case .asked(.undo, _) = event else { throw Violation("it aborts after its end") }
+                guard case .asked(.undo, _)? = events.first else { throw Violation("it aborts after its end") }
                 hasEnded = false
             default: throw Violation("\(fact.line) after the end")
             }
@@ -101,11 +101,11 @@ struct Watch {
         case .resumed: isSuspended = false
         default: break
         }
-        if let path = fact.step { try see(fact, of: path, fact.op ?? .action, after: event) }
+        if let path = fact.step { try see(fact, of: path, fact.op ?? .action, after: events) }
         if hasEnded { isSuspended = false }
     }
 
-    private mutating func see(_ fact: Fact, of path: StepPath, _ op: Op, after event: SagaEvent) throws(Violation) {
+    private mutating func see(_ fact: Fact, of path: StepPath, _ op: Op, after events: [SagaEvent]) throws(Violation) {
         switch fact.kind {
         case .started:
             switch op {
@@ -120,7 +120,7 @@ struct Watch {
             try countTry(fact, path, op)
         case .tryFailed(_, let happened, let next):
             if happened == .unknown, op == .action { tracks[path]?.isUnknown = true }
-            try checkDelay(next - fact.at, path, op, event)
+            try checkDelay(next - fact.at, path, op, events)
         case .lost: if op == .action, tracks[path]?.isStatement == false { tracks[path]?.isUnknown = true }
         case .succeeded: try end(path, op, hasSucceeded: true)
         case .stepFailed(_, let isUnknown):
@@ -210,12 +210,12 @@ struct Watch {
         }
     }
 
-    private func checkDelay(_ delay: Duration, _ path: StepPath, _ op: Op, _ event: SagaEvent) throws(Violation) {
+    private func checkDelay(_ delay: Duration, _ path: StepPath, _ op: Op, _ events: [SagaEvent]) throws(Violation) {
         guard let step = program.step(path) else { return }
         let policy = op == .action ? step.retry : step.compensation?.retry ?? RetryPolicy()
         var most = policy.max
         var least = Duration.zero
-        if case .answered(_, _, _, .failed(_, _, let retryAfter?)) = event {
+        if case .answered(_, _, _, .failed(_, _, let retryAfter?))? = events.first {
             least = min(retryAfter, policy.retryAfterMax)
             most = max(most, least)
         }
