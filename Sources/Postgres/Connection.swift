@@ -80,6 +80,15 @@ package final class Connection {
     /// Whether the session is known to be gone. One that ended while nothing was sent looks well until it is used.
     package var isLost: Bool { PQstatus(handle) == CONNECTION_BAD }
 
+    /// Whether the server has ended the session, as far as word of it has come here. Asks the server nothing.
+    package var hasEnded: Bool {
+        // Its reason may come before its end.
+        while awaitSocket(Int16(POLLIN), timeout: 0, or: nil).socket != 0 {
+            if PQconsumeInput(handle) == 0 { return true }
+        }
+        return isLost
+    }
+
     private var isInTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }
 
     // MARK: - Statements

@@ -68,4 +68,18 @@ struct NotificationTests {
         let error = try postgresError { while true { _ = try connection.wait(timeout: .seconds(20)) } }
         #expect(error.kind == .connectionLost)
     }
+
+    @Test func theEndOfTheSessionIsSeenWithoutAskingTheServer() async throws {
+        let connection = try connect()
+        #expect(!connection.hasEnded)
+        try connection.listen("greetings_6")
+        try connect().query("select pg_notify('greetings_6', 'hello')")
+        try await eventually("it has come") {
+            #expect(!connection.hasEnded)
+            return connection.takeNotifications().map(\.payload) == ["hello"]
+        }
+        try connection.terminate()
+        try await eventually("the end has come") { connection.hasEnded }
+        #expect(connection.isLost)
+    }
 }
