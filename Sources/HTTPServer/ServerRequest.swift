@@ -16,9 +16,12 @@ package struct ServerRequest: Sendable {
 
     private let rawPath: String
 
-    /// The parts of the path between slashes, each decoded by itself: `/v1/topics/a%2Fb` is `v1`, `topics`, `a/b`.
+    /// The parts of the path behind its slashes, each decoded by itself: `/v1/topics/a%2Fb` is `v1`, `topics`, `a/b`, and `/a//`
+    /// is `a`, and two that are empty.
     package var segments: [String] {
-        rawPath.split(separator: "/").map { percentDecoded($0.utf8) ?? "" }
+        rawPath.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map {
+            percentDecoded($0.utf8) ?? ""
+        }
     }
 
     /// The first value of that name.

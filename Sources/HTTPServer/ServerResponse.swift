@@ -23,14 +23,16 @@ package struct ServerResponse: Sendable {
         json(value, status: status, type: "application/json")
     }
 
-    /// An error for machines and people, by RFC 9457. `title` is the same for all errors of a kind, `detail` tells of this one.
+    /// An error for machines and people, by RFC 9457. `title` is the same for all errors of a kind, `detail` tells of this one;
+    /// `hint`, which the standard does not know, tells what to do.
     package static func problem(
-        status: Int, title: String, detail: String? = nil, type: String = "about:blank"
+        status: Int, title: String, detail: String? = nil, hint: String? = nil, type: String = "about:blank"
     ) -> ServerResponse {
         var members: [(name: String, value: JSON)] = [
             ("type", .string(type)), ("title", .string(title)), ("status", JSON(status)),
         ]
         if let detail { members.append(("detail", .string(detail))) }
+        if let hint { members.append(("hint", .string(hint))) }
         return json(.object(JSONObject(members)), status: status, type: "application/problem+json")
     }
 

@@ -68,6 +68,14 @@ struct ServerTests {
         #expect(request.remoteIsLoopback)
     }
 
+    @Test(arguments: [("/a/", ["a", ""]), ("//a", ["", "a"]), ("/", [""]), ("/a//b", ["a", "", "b"])])
+    func segmentsMayBeEmpty(path: String, segments: [String]) async throws {
+        let recorder = try Recorder()
+        let exchange = await send(HTTPRequest(url: recorder.server.url + path))
+        #expect(try exchange.response.status == 200)
+        #expect(recorder.requests.first?.segments == segments)
+    }
+
     @Test func aClientMayBeSlow() async throws {
         let recorder = try Recorder()
         let port = recorder.server.port
