@@ -156,6 +156,17 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     letter outrider.dead_letter := outrider.open_letter(dead_letter);
 begin
+    if letter.saga_id is not null then
+        -- The engine closes the letter when it has the step tried again.
+        if exists (select from outrider.saga_mail m
+            where m.saga_id = letter.saga_id and m.kind = 'act' and m.name = 'retry')
+        then
+            raise exception 'dead letter % is being redriven: saga % will be tried again', letter.id, letter.saga_id
+                using errcode = 'OR006', hint = 'select status, waiting_for from outrider.sagas where id = …; tells how it goes.';
+        end if;
+        perform outrider.retry_saga(letter.saga_id);
+        return letter.saga_id;
+    end if;
     if not exists (select from outrider.subscription s where s.id = letter.subscription_id and s.removed_at is null) then
         raise exception 'subscription % of dead letter % was removed', letter.subscription, letter.id
             using errcode = 'OR006', hint = 'Apply its file again, or discard the letter.';
