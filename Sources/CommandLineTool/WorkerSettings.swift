@@ -16,9 +16,19 @@ struct WorkerSettings {
             "serve", "own|all", "which subscriptions: those of the own workflow folder, or all in the database",
             environment: ["OUTRIDER_SERVE"], fallback: "own"),
         .value(
-            "listen", "ADDRESS", "where health and metrics are served; off for nowhere",
+            "listen", "ADDRESS", "where health, metrics and the API are served; off for nowhere",
             environment: ["OUTRIDER_LISTEN"],
             fallback: "127.0.0.1:7070"),
+        .value(
+            "callback-listen", "ADDRESS",
+            "where callbacks of async steps and nothing else are served, without the admin token; off for nowhere",
+            environment: ["OUTRIDER_CALLBACK_LISTEN"], fallback: "off"),
+        .value(
+            "callback-url", "URL", "where handlers are told to call back, as they reach it",
+            environment: ["OUTRIDER_CALLBACK_URL"],
+            fallback:
+                "http:// and the callback listener's address, else --listen's, unless that stands for all addresses"
+        ),
         .value(
             "name", "NAME", "the worker's name in views and logs", environment: ["OUTRIDER_NAME"], fallback: "host:pid"),
         .value(
@@ -63,20 +73,41 @@ struct WorkerSettings {
         return Log(level: level, format: try arguments.choice("log", default: .text))
     }
 
+    func admin() throws -> AdminSettings {
+        AdminSettings(
+            listen: try address("listen", default: "127.0.0.1:7070"),
+            callbackListen: try address("callback-listen", default: "off"), callbackURL: try callbackURL(),
+            token: adminToken)
+    }
+
     /// Nil for `off`.
-    func listen() throws -> String? {
-        let address = arguments["listen"] ?? "127.0.0.1:7070"
+    private func address(_ option: String, default fallback: String) throws -> String? {
+        let address = arguments[option] ?? fallback
         if address == "off" { return nil }
-        guard let port = address.split(separator: ":").last.flatMap({ UInt16($0) }), address.contains(":") else {
+        guard address.contains(":"), address.split(separator: ":").last.flatMap({ UInt16($0) }) != nil else {
+            let what = option.replacing("-", with: " ")
             throw UsageError(
-                "the listen address is '\(address)'; expected host:port, such as 127.0.0.1:7070, or off (port 0 is any)"
+                "the \(what) address is '\(address)'; expected host:port, such as 127.0.0.1:7070, or off (port 0 is any)"
             )
         }
-        _ = port
         return address
     }
 
-    var adminToken: Secret? { arguments.environment["OUTRIDER_ADMIN_TOKEN"].flatMap { $0.isEmpty ? nil : Secret($0) } }
+    /// Without slashes at its end: the path of the step follows.
+    private func callbackURL() throws -> String? {
+        guard let url = arguments["callback-url"] else { return nil }
+        let isClean = url.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } && !url.contains { "?#\"<>\\".contains($0) }
+        guard isClean, url.wholeMatch(of: #/https?:\/\/[^\/@]+(\/.*)?/#) != nil else {
+            throw UsageError(
+                "the callback URL is '\(url)'; expected http:// or https:// and a host, such as https://outrider.internal:7071"
+            )
+        }
+        return String(url.reversed().drop { $0 == "/" }.reversed())
+    }
+
+    private var adminToken: Secret? {
+        arguments.environment["OUTRIDER_ADMIN_TOKEN"].flatMap { $0.isEmpty ? nil : Secret($0) }
+    }
 
     func configuration(
         databaseURL: String, definitions: [Definition], exposing: [String: String] = [:]
@@ -116,16 +147,5 @@ struct WorkerSettings {
         gethostname(&name, name.count - 1)
         let host = name.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
         return "\(host):\(getpid())"
-    }
-
-    static func admin(
-        listen: String, token: Secret?, databaseURL: String, health: WorkerHealth, metrics: WorkerMetrics
-    ) throws -> AdminServer {
-        do {
-            return try AdminServer(
-                listen: listen, token: token, databaseURL: databaseURL, health: health, metrics: metrics)
-        } catch {
-            throw CommandFailure("\(error)")
-        }
     }
 }

@@ -18,8 +18,10 @@ package final class Worker: Sendable {
     private let chores: Chores
     private let log: Log
 
-    package init(_ configuration: WorkerConfiguration, log: Log, metrics: WorkerMetrics) {
-        let health = WorkerHealth()
+    /// - Parameter health: what the worker tells of itself, for whoever is asked before there is a worker.
+    package init(
+        _ configuration: WorkerConfiguration, health: WorkerHealth = WorkerHealth(), log: Log, metrics: WorkerMetrics
+    ) {
         let wakeup = Wakeup()
         let alarm = BeatAlarm()
         let makeEvaluator = { @Sendable in

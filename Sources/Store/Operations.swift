@@ -3,7 +3,7 @@ package import Primitives
 
 /// What the commands ask of the database: the SQL functions and views of the public contract, row by row as JSON.
 package struct Operations {
-    private let connection: Connection
+    let connection: Connection
 
     package init(_ connection: Connection) {
         self.connection = connection

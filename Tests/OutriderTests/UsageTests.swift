@@ -7,7 +7,8 @@ import Testing
 struct UsageTests {
     private static let database = ["database-url", "connect-timeout"]
     private static let worker = [
-        "workflows", "serve", "listen", "name", "concurrency", "lease", "grace", "log", "log-level", "expose-env",
+        "workflows", "serve", "listen", "callback-listen", "callback-url", "name", "concurrency", "lease", "grace",
+        "log", "log-level", "expose-env",
         "secrets-dir", "source",
     ]
 

@@ -1,9 +1,7 @@
-import Admin
 import Engine
 import Postgres
 import Primitives
 import Store
-import Telemetry
 import WorkflowFiles
 
 extension Command {
@@ -14,8 +12,9 @@ extension Command {
             flight end within the grace period, records it and exits 0; a second one exits at once. While the
             database is away or not migrated it waits and /readyz says so.
 
-            On any address but loopback, health aside, everything needs `Authorization: Bearer` with the value of
-            OUTRIDER_ADMIN_TOKEN, without which the worker does not start there.
+            On any address but loopback, health and callbacks aside, everything needs `Authorization: Bearer` with the
+            value of OUTRIDER_ADMIN_TOKEN, without which the worker does not start there. /openapi.json tells what
+            can be asked for. Callbacks of async steps need only the token that came with the request.
             """,
         options: [.databaseURL] + WorkerSettings.options,
         examples: [
@@ -28,8 +27,14 @@ extension Command {
         let log = try settings.log()
         let url = arguments["database-url"] ?? ""
         let definitions = try await checkedDefinitions(arguments, url)
-        let worker = try settings.configuration(databaseURL: url, definitions: definitions)
-        return try await work(worker, listen: try settings.listen(), token: settings.adminToken, log: log)
+        let configuration = try settings.configuration(databaseURL: url, definitions: definitions)
+        let worker = try ServedWorker(configuration, try settings.admin(), log: log)
+        do {
+            try await worker.run()
+        } catch {
+            throw CommandFailure("\(error)")
+        }
+        return 0
     }
 
     /// Endpoints and sagas that another folder declares are known only to the database; when that is away the check goes without.
@@ -50,27 +55,5 @@ extension Command {
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }
         guard !files.hasErrors else { throw CommandFailure("the workflow files have errors; nothing was applied") }
         return files.definitions
-    }
-
-    /// Runs a worker with its HTTP until a signal ends it.
-    private static func work(
-        _ configuration: WorkerConfiguration, listen: String?, token: Secret?, log: Log
-    ) async throws -> Int32 {
-        let metrics = WorkerMetrics()
-        let worker = Worker(configuration, log: log, metrics: metrics)
-        let admin = try listen.map { listen in
-            try WorkerSettings.admin(
-                listen: listen, token: token, databaseURL: configuration.databaseURL, health: worker.health,
-                metrics: metrics)
-        }
-        if let admin { log.info("http.listening", ["port": admin.port]) }
-        TerminationSignals.onFirst { worker.drain() }
-        do {
-            try await worker.run()
-        } catch {
-            throw CommandFailure("\(error)")
-        }
-        await admin?.stop()
-        return 0
     }
 }

@@ -27,34 +27,33 @@ extension Command {
         for diagnostic in files.diagnostics { complain("\(diagnostic)") }
         guard !files.hasErrors else { throw CommandFailure("the workflow files have errors; nothing was started") }
         let demo = try await DemoEnvironment(folder: arguments["directory"] ?? ".outrider/dev")
+        defer { demo.stop() }
         let configuration = try settings.configuration(
             databaseURL: demo.url, definitions: files.definitions, exposing: ["SHOP_URL": demo.shopURL])
-        let metrics = WorkerMetrics()
-        let worker = Worker(configuration, log: log, metrics: metrics)
-        let admin = try settings.listen().map { listen in
-            func admin(_ listen: String) throws -> AdminServer {
-                try WorkerSettings.admin(
-                    listen: listen, token: settings.adminToken, databaseURL: demo.url, health: worker.health,
-                    metrics: metrics)
-            }
-            do {
-                return try admin(listen)
-            } catch  where arguments["listen"] == nil {
-                // Nothing to configure: when the usual port is taken, any will do.
-                return try admin("127.0.0.1:0")
-            }
+        let admin = try settings.admin()
+        let worker: ServedWorker
+        do {
+            worker = try ServedWorker(configuration, admin, log: log)
+        } catch  where arguments["listen"] == nil {
+            // Nothing to configure: when the usual port is taken, any will do.
+            var elsewhere = admin
+            elsewhere.listen = "127.0.0.1:0"
+            worker = try ServedWorker(configuration, elsewhere, log: log)
         }
-        print(invitation(demo, admin))
+        print(invitation(demo, port: worker.server?.port))
         fflush(nil)  // also into a pipe
-        TerminationSignals.onFirst { worker.drain() }
-        defer { demo.stop() }
         try await worker.run()
-        await admin?.stop()
         return 0
     }
 
-    private static func invitation(_ demo: DemoEnvironment, _ admin: AdminServer?) -> String {
-        let metrics = admin.map { "\n  curl -s http://127.0.0.1:\($0.port)/metrics | grep outrider_" } ?? ""
+    private static func invitation(_ demo: DemoEnvironment, port: Int?) -> String {
+        let http = port.map { port in
+            """
+
+              curl -s http://127.0.0.1:\(port)/metrics | grep outrider_
+              curl -s http://127.0.0.1:\(port)/openapi.json   (what else can be asked for)
+            """
+        }
         return """
             Outrider is running. Its database is \(demo.url)
             The demo shop's handlers are at \(demo.shopURL) (/email, /warehouse, /bills).
@@ -66,7 +65,7 @@ extension Command {
               psql \(demo.url) -c "table outrider.queue_depth"
               export OUTRIDER_DATABASE_URL=\(demo.url)
               outrider publish order.created '{"orderId": 142, "total": 9}'   (its card is blocked)
-              outrider dead-letters list\(metrics)
+              outrider dead-letters list\(http ?? "")
 
             Ctrl-C stops everything.
             """

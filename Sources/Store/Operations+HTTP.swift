@@ -1,0 +1,205 @@
+import Postgres
+package import Primitives
+
+extension Operations {
+    /// What the sidecar's API asks beyond what commands ask.
+    package var http: HTTP { HTTP(connection: connection) }
+
+    /// Rows come as the bytes of their JSON, as the server wrote it, to be passed on as they are.
+    package struct HTTP {
+        fileprivate let connection: Connection
+
+        /// One page of a listing, the newest first.
+        package struct Page {
+            package var rows: [[UInt8]] = []
+            /// The last row's id, if there may be more.
+            package var next: UUID?
+        }
+    }
+}
+
+// MARK: - Sagas
+
+extension Operations.HTTP {
+    package struct StartedSaga: Sendable {
+        package let id: UUID
+        package let isNew: Bool
+        package let status: String
+    }
+
+    /// - Parameter input: a JSON text.
+    package func start(
+        _ saga: String, input: String, key: String?, startAt: Timestamp?, headers: JSON?
+    ) throws -> StartedSaga {
+        try connection.transaction {
+            while true {
+                let id = try connection.query(
+                    "select outrider.start_saga(\(saga), \(input)::jsonb, \(key), \(startAt), \(headers))")[0]
+                    .decode(0, as: UUID.self)
+                let row = try connection.query(
+                    "select s.status, s.xmin = pg_current_xact_id()::xid from outrider.saga s where s.id = \(id)"
+                ).first
+                // One that ended long ago may have been pruned in between, which frees its key.
+                guard let row else { continue }
+                return StartedSaga(
+                    id: id, isNew: try row.decode(1, as: Bool.self), status: try row.decode(0, as: String.self))
+            }
+        }
+    }
+
+    /// Of those among these sagas that have ended, or need a person.
+    package func outcomes(of sagas: [UUID]) throws -> [UUID: JSON] {
+        let rows = try connection.query(
+            """
+            select o.id, row_to_json(o)
+            from (
+                select s.id, s.status, s.output, coalesce(s.failure, s.trouble) as failure, s.finished_at
+                from outrider.saga s
+                where s.id = any (\(sagas)) and (s.finished_at is not null or s.status = 'stuck')
+            ) o
+            """)
+        var outcomes: [UUID: JSON] = [:]
+        for row in rows { outcomes[try row.decode(0, as: UUID.self)] = try row.decode(1, as: JSON.self) }
+        return outcomes
+    }
+
+    package static let sagaStatuses = [
+        "running", "compensating", "stuck", "completed", "compensated", "failed", "terminated",
+    ]
+
+    /// Without inputs and outputs, which may be large.
+    ///
+    /// - Parameter status: one of `sagaStatuses`.
+    package func sagas(
+        status: String?, saga: String?, key: String?, before: UUID?, limit: Int
+    ) throws -> Page {
+        var condition: SQL = "true"
+        // As text, so that the index of what is stuck can be used.
+        if let status = Self.sagaStatuses.first(where: { $0 == status }) {
+            condition = "\(condition) and s.status = '\(unsafeSQL: status)'"
+        }
+        if let saga { condition = "\(condition) and s.saga = \(saga)" }
+        if let key { condition = "\(condition) and s.key = \(key)" }
+        if let before { condition = "\(condition) and s.id < \(before)" }
+        return try page(
+            """
+            select s.id, s.saga, s.version, s.key, s.status, s.suspended, s.waiting_for, s.failure, s.skipped, s.started_at,
+                s.deadline, s.finished_at, s.parent_id, s.parent_step, s.worker
+            from outrider.sagas s where \(condition) order by s.id desc limit \(Int64(limit))
+            """, limit: limit)
+    }
+
+    /// With its steps in the order of their starts, and its history.
+    package func saga(_ id: UUID) throws -> [UInt8]? {
+        try connection.query(
+            """
+            select row_to_json(r)
+            from (
+                select s.*, steps.steps, history.history
+                from outrider.sagas s
+                cross join lateral (
+                    select coalesce(json_agg(t order by t.start_seq, t.step), '[]') as steps
+                    from (
+                        select t.step, t.start_seq, t.status, t.attempts, t.input, t.output, t.error, t.compensation_status,
+                            t.compensation_attempts, t.started_at, t.finished_at
+                        from outrider.saga_steps t where t.saga_id = s.id
+                    ) t
+                ) steps
+                cross join lateral (
+                    select coalesce(json_agg(h order by h.seq), '[]') as history
+                    from (
+                        select h.seq, h.at, h.event, h.step, h.op, h.attempt, h.detail, h.worker
+                        from outrider.saga_history h where h.saga_id = s.id
+                    ) h
+                ) history
+                where s.id = \(id)
+            ) r
+            """
+        ).first?.bytes(0)
+    }
+
+    package func signal(_ id: UUID, _ event: String, _ payload: JSON?) throws {
+        try connection.query("select outrider.signal_saga(\(id), \(event), \(payload))")
+    }
+
+    package func cancel(_ id: UUID, reason: String) throws {
+        try connection.query("select outrider.cancel_saga(\(id), \(reason))")
+    }
+
+    package func terminate(_ id: UUID, reason: String) throws {
+        try connection.query("select outrider.terminate_saga(\(id), \(reason))")
+    }
+
+    package func suspend(_ id: UUID) throws {
+        try connection.query("select outrider.suspend_saga(\(id))")
+    }
+
+    package func resume(_ id: UUID) throws {
+        try connection.query("select outrider.resume_saga(\(id))")
+    }
+
+    package func retry(_ id: UUID, input: JSON?) throws {
+        try connection.query("select outrider.retry_saga(\(id), \(input))")
+    }
+
+    package func skip(_ id: UUID, step: String, reason: String, output: JSON?) throws {
+        try connection.query("select outrider.skip_step(\(id), \(step), \(reason), \(output))")
+    }
+
+    package func resolve(_ id: UUID, step: String, happened: Bool, output: JSON?) throws {
+        try connection.query("select outrider.resolve_step(\(id), \(step), \(happened), \(output))")
+    }
+}
+
+// MARK: - Callbacks
+
+extension Operations.HTTP {
+    // Each returns false when the token is known to be stale.
+
+    package func complete(token: Secret, output: JSON?) throws -> Bool {
+        try connection.query("select outrider.complete_step(\(token.value), \(output))")[0].decode(0, as: Bool.self)
+    }
+
+    package func fail(token: Secret, error: JSON) throws -> Bool {
+        try connection.query("select outrider.fail_step(\(token.value), \(error))")[0].decode(0, as: Bool.self)
+    }
+
+    package func heartbeat(token: Secret, extend: Duration) throws -> Bool {
+        try connection.query("select outrider.heartbeat_step(\(token.value), \(extend))")[0].decode(0, as: Bool.self)
+    }
+}
+
+// MARK: - Dead letters
+
+extension Operations.HTTP {
+    package static let letterKinds = ["message", "step", "compensation"]
+
+    /// Without payloads, which may be large.
+    package func deadLetters(
+        subscription: String?, kind: String?, saga: UUID?, closedToo: Bool, before: UUID?, limit: Int
+    ) throws -> Page {
+        var condition: SQL = closedToo ? "true" : "d.redriven_at is null and d.discarded_at is null"
+        if let subscription { condition = "\(condition) and d.subscription = \(subscription)" }
+        if let kind { condition = "\(condition) and d.kind = \(kind)" }
+        if let saga { condition = "\(condition) and d.saga_id = \(saga)" }
+        if let before { condition = "\(condition) and d.id < \(before)" }
+        return try page(
+            """
+            select d.id, d.kind, d.subscription, d.saga_id, d.step, d.message_id, d.topic, d.key, d.attempts, d.first_tried_at,
+                d.dead_at, d.reason, d.last_error, d.redriven_at, d.redriven_by, d.discarded_at, d.discarded_by, d.discard_reason
+            from outrider.dead_letters d where \(condition) order by d.id desc limit \(Int64(limit))
+            """, limit: limit)
+    }
+
+    package func deadLetter(_ id: UUID) throws -> [UInt8]? {
+        try connection.query("select row_to_json(d) from outrider.dead_letters d where d.id = \(id)").first?.bytes(0)
+    }
+
+    /// - Parameter statement: its first column is the id by which it is sorted.
+    private func page(_ statement: SQL, limit: Int) throws -> Page {
+        let rows = try connection.query("select r.id, row_to_json(r) from (\(statement)) r")
+        var page = Page(rows: rows.compactMap { $0.bytes(1) })
+        if rows.count == limit { page.next = try rows.last?.decode(0, as: UUID.self) }
+        return page
+    }
+}
