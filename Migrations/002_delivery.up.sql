@@ -112,7 +112,8 @@ $$;
 
 -- Takes over what a worker had in flight: its rows are ready again, at the end of the queue, and count one rescue more.
 -- A delivery that was taken over five times may be what kills its workers: it is tried at a time of its own, away from the
--- others, and after the sixth time it is dead. Returns how many rows were taken over.
+-- others, and after the sixth time it is dead. Of sagas the engine takes care: see the head of 004. Returns how many rows were
+-- taken over.
 create function outrider.rescue(dead uuid) returns int
 language plpgsql volatile
 -- The one place that looks for rows by owner: the whole queue is read, in order of its pages.
@@ -143,16 +144,16 @@ begin
     ), again as (
         insert into outrider.delivery
             (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
-        select t.subscription_id, t.attempts, t.rescues + 1, t.replay, t.redriven, t.message_id, t.first_tried_at
-        from taken t where t.rescues < 4
+        select t.subscription_id, t.attempts, case when t.rescues < 0 then -t.rescues else t.rescues + 1 end, t.replay,
+            t.redriven, t.message_id, t.first_tried_at
+        from taken t where t.rescues < 4 or t.subscription_id < 0
         order by t.id
     ), alone as (
         insert into outrider.scheduled
             (due_at, subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
         select now() + interval '2 seconds' * row_number() over (order by t.id), t.subscription_id, t.attempts,
             t.rescues + 1, t.replay, t.redriven, t.message_id, t.first_tried_at
-        -- A saga is never buried: its engine has it stuck.
-        from taken t where t.rescues = 4 or t.rescues > 4 and t.subscription_id < 0
+        from taken t where t.rescues = 4 and t.subscription_id > 0
     )
     select count(*), array_agg(distinct t.subscription_id),
         count(outrider.bury(t.subscription_id, t.message_id, t.attempts, t.first_tried_at, 'abandoned',
@@ -165,7 +166,8 @@ begin
 end
 $$;
 
--- Ends the sessions of a worker that is frozen or cut off, whose locks would keep others from leading and from sleeping.
+-- Ends the sessions of a worker that is frozen, cut off, or dead with a statement still at work: their locks would keep
+-- others from leading, from sleeping, and from taking over what it had.
 create function outrider.hang_up(worker_id int, beat_pid int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
@@ -173,7 +175,9 @@ begin
     perform pg_terminate_backend(l.pid)
     from pg_locks l
     where l.locktype = 'advisory' and l.database = (select d.oid from pg_database d where d.datname = current_database())
-        and (l.classid = 1870033011 and l.objid = worker_id::oid or l.classid = 1870033012 and l.pid = hang_up.beat_pid);
+        and l.granted and l.pid <> pg_backend_pid()
+        and (l.classid in (1870033011, 1870033014) and l.objid = worker_id::oid
+            or l.classid = 1870033012 and l.pid = hang_up.beat_pid);
 exception
     when insufficient_privilege then null;  -- sessions of another role; TCP's keepalives will end them
 end
@@ -245,6 +249,10 @@ begin
     for other in select w.* from outrider.worker w where w.token <> me loop
         if pg_try_advisory_xact_lock(1870033011, other.id) then
             rescued := rescued + outrider.rescue(other.token);
+            if exists (select from outrider.worker w where w.token = other.token) then
+                -- Something of it is still at work.
+                perform outrider.hang_up(other.id, null);
+            end if;
         elsif other.seen_at < clock_timestamp() - other.lease and connected_for > other.lease then
             rescued := rescued + outrider.rescue(other.token);
             perform outrider.hang_up(other.id, other.beat_pid);

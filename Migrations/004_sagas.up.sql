@@ -8,6 +8,10 @@
 --
 -- A saga that has something to do has a row in `delivery`, as a message has: `message_id` is the saga's id, and
 -- `subscription_id` the saga type's, negative. Claims, floors, rescues, wake-ups and what is due later are those of the queue.
+--
+-- A saga may be what kills its workers. One that was taken over three times is a suspect: a worker takes up one of them at a
+-- time, and the fifth time it is stuck. While a row is claimed and the suspect not taken up, its `rescues` are negative: a
+-- death does not count against it.
 
 create table outrider.saga_type (
     id int generated always as identity primary key,
@@ -565,12 +569,14 @@ end
 $$;
 
 -- Holds a share of the worker's row until the transaction ends, so that nobody gives it up meanwhile. One that has been
--- given up writes nothing: the error ends its transaction, and it begins anew.
+-- given up writes nothing: the error ends its transaction, and it begins anew. The advisory lock tells whose transaction it
+-- is, for `hang_up`.
 create function outrider.stay_alive(token uuid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 begin
-    perform from outrider.worker w where w.token = stay_alive.token for key share;
+    perform pg_advisory_xact_lock_shared(1870033014, w.id) from outrider.worker w
+    where w.token = stay_alive.token for key share;
     if not found then
         raise exception 'this worker was given up for dead' using errcode = '57P01';
     end if;
@@ -583,7 +589,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
     one outrider.saga := outrider.find_saga(saga_id);
-    words constant text := 'six workers in a row were lost while they had this saga';
+    words constant text := 'five workers in a row were lost while they had this saga';
 begin
     if one.finished_at is not null or one.status = 'stuck' then
         return;

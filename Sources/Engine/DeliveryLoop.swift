@@ -22,7 +22,8 @@ final class DeliveryLoop: Sendable {
         var session: Session?
         var isDraining = false
         var drainEnds: ContinuousClock.Instant?
-        var mustBeginAnew = false
+        /// Why it must begin anew, if so.
+        var interruption: String?
         var mustReload = false
         var peers = 0
     }
@@ -63,9 +64,9 @@ final class DeliveryLoop: Sendable {
         dispatcher.drain()
     }
 
-    /// Another worker took this one's deliveries over.
-    func beginAnew() {
-        control.withLock { $0.mustBeginAnew = true }
+    /// Gives up the session, and all that was claimed under its token.
+    func beginAnew(_ reason: String) {
+        control.withLock { $0.interruption = reason }
         wakeup.signal()
     }
 
@@ -159,7 +160,7 @@ final class DeliveryLoop: Sendable {
         dispatcher.extendLease(of: token, to: .now + configuration.lease * 3 / 4)
         control.withLock {
             $0.session = Session(token: token, name: configuration.name)
-            $0.mustBeginAnew = false
+            $0.interruption = nil
             $0.mustReload = false
         }
         try load(connection)
@@ -179,13 +180,11 @@ final class DeliveryLoop: Sendable {
         var dueTold = horizonRead
         var help: [Int32] = []
         while true {
-            let (mustBeginAnew, mustReload, isDraining, drainEnds, peers) = control.withLock { control in
+            let (interruption, mustReload, isDraining, drainEnds, peers) = control.withLock { control in
                 defer { control.mustReload = false }
-                return (control.mustBeginAnew, control.mustReload, control.isDraining, control.drainEnds, control.peers)
+                return (control.interruption, control.mustReload, control.isDraining, control.drainEnds, control.peers)
             }
-            if mustBeginAnew {
-                throw PostgresError.connectionLost("another worker took over: this one had not been seen for its lease")
-            }
+            if let interruption { throw PostgresError.connectionLost(interruption) }
             if mustReload { try load(connection) }
             let now = ContinuousClock.now
             var work = dispatcher.takeWork(now: now)

@@ -100,7 +100,7 @@ final class Housekeeper: Sendable {
             // A sweep reads dead rows when somebody holds an old snapshot: never more than a fiftieth of the time.
             if sweeps { sweepAt = began + max(.seconds(1), took * 50) }
             guard beat.isAlive || loop.session?.token != session.token else {
-                loop.beginAnew()
+                loop.beginAnew("another worker took over: this one had not been seen for its lease")
                 alarm.wait(for: .milliseconds(50))
                 continue
             }
@@ -125,7 +125,9 @@ final class Housekeeper: Sendable {
     ) {
         dispatcher.setClock(beat.at)
         sagas.setClock(beat.at)
-        dispatcher.extendLease(of: session.token, to: began + configuration.lease * 3 / 4)
+        let leaseEnds = began + configuration.lease * 3 / 4
+        dispatcher.extendLease(of: session.token, to: leaseEnds)
+        sagas.extendLease(of: session.token, to: leaseEnds)
         loop.sawPeers(beat.peers)
         if beat.rescued > 0 {
             metrics.rescued().increment(by: beat.rescued)

@@ -4,6 +4,8 @@ import Store
 
 /// A saga that this worker has in memory: its machine, and what of the machine's decisions is not written yet.
 struct LiveSaga {
+    /// Tells it from the same saga taken up before: what was asked for that one is no answer to this one.
+    let number: Int
     let context: SagaRequest.Context
     let lane: Int32
     let hasParent: Bool
@@ -20,6 +22,8 @@ struct LiveSaga {
     var calls: [Effect.CallEffect] = []
     var queries: [Effect.QueryEffect] = []
     var tokens: [TokenKey: String] = [:]
+    /// Of handlers, since the last commit: late ones, should there be no other.
+    var answers: [(step: StepPath, op: Op, attempt: Int)] = []
 
     /// Calls that are with their handlers.
     var inFlight = 0
@@ -37,7 +41,15 @@ struct LiveSaga {
     var isAbandoned = false
     /// It was taken over from a dead worker, and has come no further since.
     var wasRescued: Bool
+    /// Until then, or until it comes further, it may be what kills its workers: no other such one is taken up.
+    var suspectUntil: Timestamp?
+    /// When the machine wants to be told that time has passed.
     var due: Timestamp?
+    /// Nothing of it is written before: the database was not able to.
+    var postponedUntil: Timestamp?
+    private let startsAt: Timestamp
+    /// Of the decision at hand.
+    private var refused: Set<Effect.Message.Origin> = []
 
     struct TokenKey: Hashable {
         let step: StepPath
@@ -45,7 +57,11 @@ struct LiveSaga {
         let send: Int
     }
 
-    init(_ claimed: ClaimedSaga, _ head: ClaimedSaga.Head, _ program: SagaProgram, history: [Fact]) {
+    init(
+        _ claimed: ClaimedSaga, _ head: ClaimedSaga.Head, _ program: SagaProgram, history: [Fact], number: Int
+    ) {
+        self.number = number
+        startsAt = head.saga.startedAt
         context = SagaRequest.Context(
             saga: claimed.saga, name: head.name, version: program.definition.version, traceParent: head.traceParent)
         lane = claimed.lane
@@ -59,6 +75,11 @@ struct LiveSaga {
         factCount = history.count { !$0.isLate }
     }
 
+    /// It has not begun, and nothing stands in its way but perhaps the time that it is to start at.
+    var isFresh: Bool { machine.state.begunAt == nil && machine.state.status == .running }
+
+    var nextDue: Timestamp? { isFresh ? startsAt : machine.nextDue }
+
     /// Nothing can come of it but by time or mail.
     var isAtRest: Bool {
         inFlight == 0 && evaluating == 0 && !isQuerying && waiting.isEmpty && calls.isEmpty && queries.isEmpty
@@ -68,6 +89,13 @@ struct LiveSaga {
     var isBusy: Bool { evaluating > 0 || isQuerying }
 
     var hasNews: Bool { !commit.facts.isEmpty || !commit.readMail.isEmpty }
+
+    /// It has come further, or the worker has lived with it: what was held against it counts no more.
+    mutating func acquit() {
+        suspectUntil = nil
+        if wasRescued { commit.clearsRescues = true }
+        wasRescued = false
+    }
 
     /// Makes the commit complete: the row, if the machine changed it.
     mutating func finishCommit() {
@@ -81,29 +109,25 @@ struct LiveSaga {
         factCount += commit.facts.count { !$0.isLate }
         written = machine
         events = []
+        answers = []
+        refused = []
         renewCommit()
     }
 
     /// The database refuses a message or a sub-saga of the decision: the machine goes back to what the database has, knowing so.
     ///
-    /// - Returns: what it is to be told again; nil when nothing is left that could have been refused.
-    mutating func refuse(_ failure: Failure) -> [(event: SagaEvent, at: Timestamp)]? {
-        let origin: Effect.Message.Origin
-        if let message = commit.messages.first {
-            origin = message.origin
-        } else if let child = commit.children.first {
-            origin = .step(child.step, .action)
-        } else {
-            return nil
-        }
+    /// - Returns: what it is to be told again; nil when it knew already.
+    mutating func refuse(_ origin: Effect.Message.Origin, _ failure: Failure) -> [(event: SagaEvent, at: Timestamp)]? {
+        guard refused.insert(origin).inserted else { return nil }
         written.refuse(origin, failure)
         machine = written
         calls = []
         queries = []
         tokens = [:]
-        let readMail = commit.readMail
+        let (readMail, clearsRescues) = (commit.readMail, commit.clearsRescues)
         renewCommit()
         commit.readMail = readMail
+        commit.clearsRescues = clearsRescues
         defer { events = [] }
         // What was evaluated is evaluated again on the way.
         return events.filter { if case .evaluated = $0.event { false } else { true } }

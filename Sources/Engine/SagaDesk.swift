@@ -21,6 +21,9 @@ struct SagaDesk {
         var isOrphan = false
     }
 
+    /// A suspect that the worker has survived for so long is none any more.
+    private static let probation = Duration.seconds(5)
+
     private(set) var sagas: [UUID: LiveSaga] = [:]
     private var sent: [UInt64: Sent] = [:]
     private var nextRequest: UInt64 = 1
@@ -28,7 +31,9 @@ struct SagaDesk {
     /// Sagas whose machines were told something since the last exchange.
     private var touched: Set<UUID> = []
     /// Of sagas that are not here any more: late answers for their histories, rows to give back.
-    private var loose: [SagaCommit] = []
+    private var asides: [(commit: SagaCommit, notBefore: Timestamp?)] = []
+    /// Numbers sagas that were taken up, and asides.
+    private var count = 0
     /// What to add to this machine's clock to get the database's.
     var clockOffset = Duration.zero
     var isDraining = false
@@ -38,11 +43,11 @@ struct SagaDesk {
     private let metrics: WorkerMetrics
     private let log: Log
     /// Has expressions evaluated by jq, and brings the answer to the inbox.
-    private let evaluate: (UUID, Int32, Effect.Evaluation) -> Void
+    private let evaluate: (LiveSaga, Effect.Evaluation) -> Void
 
     init(
         exposed: [String: String], callbackURL: String?, log: Log, metrics: WorkerMetrics,
-        evaluate: @escaping (UUID, Int32, Effect.Evaluation) -> Void
+        evaluate: @escaping (LiveSaga, Effect.Evaluation) -> Void
     ) {
         self.exposed = exposed
         self.callbackURL = callbackURL
@@ -57,23 +62,41 @@ struct SagaDesk {
     // MARK: - Coming and going
 
     mutating func take(_ claimed: ClaimedSaga, _ head: ClaimedSaga.Head, _ program: SagaProgram, history: [Fact]) {
-        var saga = LiveSaga(claimed, head, program, history: history)
+        // The same claim may bring several rows of a saga.
+        guard !hold(claimed) else { return }
+        var saga = LiveSaga(claimed, head, program, history: history, number: nextNumber())
         saga.machine.startsNothing = isDraining
         saga.written.startsNothing = isDraining
         saga.wantsMail = head.hasBegun
         saga.needsRecovery = saga.machine.state.begunAt != nil
+        if claimed.isSuspect { saga.suspectUntil = now + Self.probation }
+        saga.due = saga.nextDue
         sagas[claimed.saga] = saga
         touched.insert(claimed.saga)
-        if saga.machine.state.begunAt == nil { tell(claimed.saga, .begin) }
+        if saga.isFresh, head.saga.startedAt <= now { tell(claimed.saga, .begin) }
+    }
+
+    private mutating func nextNumber() -> Int {
+        count += 1
+        return count
+    }
+
+    private mutating func put(aside commit: SagaCommit) {
+        var commit = commit
+        commit.aside = nextNumber()
+        asides.append((commit, nil))
     }
 
     /// A claimed saga that cannot be taken up here sleeps for a while.
-    mutating func release(_ claimed: ClaimedSaga, for time: Duration) {
+    mutating func release(_ claimed: ClaimedSaga, for time: Duration, because reason: String?) {
         var release = SagaCommit(saga: claimed.saga, lane: claimed.lane)
         release.held = [claimed.row]
-        release.rest = SagaCommit.Rest(until: now + time, waitingFor: "a worker that can read its definition")
-        loose.append(release)
+        release.rest = SagaCommit.Rest(until: now + time, waitingFor: reason)
+        release.rest?.rescues = claimed.rescues
+        put(aside: release)
     }
+
+    var hasSuspect: Bool { sagas.values.contains { $0.suspectUntil != nil } }
 
     /// A further row of the queue speaks of a saga that is here: there is mail for it.
     mutating func hold(_ claimed: ClaimedSaga) -> Bool {
@@ -110,9 +133,22 @@ struct SagaDesk {
 
     /// The session is gone: others may take its sagas up. Answers that are still to come are late.
     mutating func forgetAll() {
+        for (id, saga) in sagas {
+            for answer in saga.answers { recordLate(id, saga.lane, answer) }
+        }
         sagas = [:]
         touched = []
         for id in sent.keys { sent[id]!.isOrphan = true }
+    }
+
+    private mutating func recordLate(_ id: UUID, _ lane: Int32, _ answer: (step: StepPath, op: Op, attempt: Int)) {
+        var commit = SagaCommit(saga: id, lane: lane)
+        commit.facts = [
+            Fact(
+                at: now, step: answer.step, op: answer.op, attempt: answer.attempt,
+                .late("answered after the worker had lost the saga"))
+        ]
+        put(aside: commit)
     }
 
     mutating func drain() {
@@ -124,12 +160,23 @@ struct SagaDesk {
         }
     }
 
-    var isIdle: Bool { sagas.isEmpty && sent.isEmpty && loose.isEmpty }
+    var isIdle: Bool { sagas.isEmpty && sent.isEmpty && asides.isEmpty }
 
     /// When the next saga's time comes.
-    var due: Timestamp? { sagas.values.lazy.compactMap(\.due).min() }
+    var due: Timestamp? {
+        let postponed = [
+            sagas.values.lazy.compactMap(\.postponedUntil).min(), sagas.values.lazy.compactMap(\.suspectUntil).min(),
+            asides.lazy.compactMap(\.notBefore).min(),
+        ]
+        // A worker that stops begins nothing, whatever comes due.
+        let due = isDraining ? nil : sagas.values.lazy.compactMap(\.due).min()
+        return (postponed + [due]).compactMap(\.self).min()
+    }
 
-    func active(in lane: Int32) -> Int { sagas.values.count { $0.lane == lane } }
+    /// How many sagas are here, by lane.
+    var active: [Int32: Int] {
+        sagas.values.reduce(into: [:]) { $0[$1.lane, default: 0] += 1 }
+    }
 
     // MARK: - Events
 
@@ -145,10 +192,7 @@ struct SagaDesk {
         }
         switch event {
         case .answered, .calledBack:
-            if sagas[id]!.wasRescued {
-                sagas[id]!.wasRescued = false
-                sagas[id]!.commit.clearsRescues = true
-            }
+            sagas[id]!.acquit()
         case .begin, .recovered, .tick, .evaluated, .signalled, .childEnded, .asked: break
         }
         sagas[id]!.events.append((event, now))
@@ -166,7 +210,7 @@ struct SagaDesk {
         }
         if let values = Self.resolve(evaluation, exposed) { return tell(id, .evaluated(id: evaluation.id, values)) }
         sagas[id]!.evaluating += 1
-        evaluate(id, sagas[id]!.lane, evaluation)
+        evaluate(sagas[id]!, evaluation)
     }
 
     /// Nil when one of the expressions needs jq.
@@ -177,7 +221,7 @@ struct SagaDesk {
         for expression in evaluation.expressions {
             guard let path = expression.path else { return nil }
             do throws(ExpressionError) {
-                values.append(try path.resolve(in: evaluation.scope, environment: exposed))
+                values.append(try storable(try path.resolve(in: evaluation.scope, environment: exposed)))
             } catch {
                 return .failure(error)
             }
@@ -185,8 +229,18 @@ struct SagaDesk {
         return .success(values)
     }
 
-    mutating func evaluated(_ id: UUID, _ evaluation: Int, _ result: Result<[JSON], ExpressionError>) {
-        guard sagas[id] != nil else { return }
+    static func storable(_ value: JSON) throws(ExpressionError) -> JSON {
+        guard let storable = value.storable else {
+            throw .failed(message: "the value holds a number that PostgreSQL cannot keep")
+        }
+        return storable
+    }
+
+    /// - Parameter number: that of the saga when it asked.
+    mutating func evaluated(
+        _ id: UUID, number: Int, _ evaluation: Int, _ result: Result<[JSON], ExpressionError>
+    ) {
+        guard sagas[id]?.number == number else { return }
         sagas[id]!.evaluating -= 1
         tell(id, .evaluated(id: evaluation, result))
         goOn(id)
@@ -201,9 +255,14 @@ struct SagaDesk {
 
     mutating func tick() {
         let now = now
+        for (id, saga) in sagas where saga.suspectUntil.map({ $0 <= now }) == true {
+            sagas[id]!.acquit()
+            touched.insert(id)
+        }
+        guard !isDraining else { return }
         for (id, saga) in sagas where saga.due.map({ $0 <= now }) == true && !saga.isBusy {
             sagas[id]!.due = nil
-            tell(id, .tick)
+            tell(id, saga.isFresh ? .begin : .tick)
         }
     }
 
@@ -216,14 +275,7 @@ struct SagaDesk {
             exchange.result, policy: sent.policy, isAsync: call.request.isAsync, now: now,
             redact: { sent.endpoint?.redacted($0) ?? $0 })
         guard !sent.isOrphan, sagas[sent.saga] != nil else {
-            var commit = SagaCommit(saga: sent.saga, lane: sent.lane)
-            commit.facts = [
-                Fact(
-                    at: now, step: call.step, op: call.op, attempt: call.attempt,
-                    .late("answered after the worker had lost the saga"))
-            ]
-            loose.append(commit)
-            return
+            return recordLate(sent.saga, sent.lane, (call.step, call.op, call.attempt))
         }
         sagas[sent.saga]!.inFlight -= 1
         touched.insert(sent.saga)
@@ -233,20 +285,29 @@ struct SagaDesk {
             return
         }
         metrics.handlerDuration("saga:\(sagas[sent.saga]!.context.name)").observe(exchange.duration)
+        sagas[sent.saga]!.answers.append((call.step, call.op, call.attempt))
         tell(sent.saga, .answered(call.step, call.op, send: call.send, result))
+    }
+
+    /// A call that this worker cannot make.
+    mutating func cannotSend(_ id: UUID, _ call: Effect.CallEffect, _ reason: String) {
+        let error = TryError(type: "not-sendable", message: reason)
+        tell(id, .answered(call.step, call.op, send: call.send, .failed(error, happened: .no, retryAfter: nil)))
     }
 
     // MARK: - Exchanging with the database
 
     /// The decisions that can be written, and who goes to rest with them.
     mutating func commits() -> [SagaCommit] {
-        var commits = loose
         let now = now
+        var commits = asides.filter { $0.notBefore.map { $0 <= now } ?? true }.map(\.commit)
         for id in touched {
             guard var saga = sagas[id], !saga.isBusy else { continue }
+            if let later = saga.postponedUntil, later > now { continue }
+            saga.postponedUntil = nil
             saga.finishCommit()
             saga.commit.rest = nil
-            saga.due = saga.machine.nextDue
+            saga.due = saga.nextDue
             if saga.isAtRest || saga.isAbandoned && saga.inFlight == 0 {
                 if isDraining || saga.isAbandoned {
                     saga.commit.rest = SagaCommit.Rest(
@@ -258,7 +319,7 @@ struct SagaDesk {
             }
             sagas[id] = saga
             let isToGoOut = !saga.calls.isEmpty || !saga.queries.isEmpty
-            if saga.hasNews || isToGoOut || saga.commit.rest != nil {
+            if saga.hasNews || isToGoOut || saga.commit.rest != nil || saga.commit.clearsRescues {
                 commits.append(saga.commit)
             } else {
                 touched.remove(id)
@@ -271,12 +332,11 @@ struct SagaDesk {
     mutating func committed(_ commits: [SagaCommit]) -> (
         calls: [(UUID, Effect.CallEffect)], queries: [(UUID, Effect.QueryEffect)]
     ) {
-        let written = Set(commits.map(\.saga))
-        loose.removeAll { written.contains($0.saga) }
+        remove(asides: commits)
         var calls: [(UUID, Effect.CallEffect)] = []
         var queries: [(UUID, Effect.QueryEffect)] = []
-        for commit in commits where sagas[commit.saga] != nil {
-            report(commit)
+        for commit in commits where commit.aside == nil && sagas[commit.saga] != nil {
+            if let saga = sagas[commit.saga] { report(commit.facts, of: saga) }
             guard commit.rest == nil else {
                 sagas[commit.saga] = nil
                 touched.remove(commit.saga)
@@ -289,6 +349,23 @@ struct SagaDesk {
             sagas[commit.saga]!.queries = []
         }
         return (calls, queries)
+    }
+
+    private mutating func remove(asides commits: [SagaCommit]) {
+        let written = Set(commits.compactMap(\.aside))
+        if !written.isEmpty { asides.removeAll { $0.commit.aside.map(written.contains) == true } }
+    }
+
+    /// The database could not write it, which may pass: it is tried again a little later.
+    mutating func postpone(_ commit: SagaCommit) {
+        let later = now + .seconds(1)
+        if commit.aside != nil {
+            for index in asides.indices where asides[index].commit.aside == commit.aside {
+                asides[index].notBefore = later
+            }
+        } else {
+            sagas[commit.saga]?.postponedUntil = later
+        }
     }
 
     /// The request of a call, now counted as in flight. Nil for one that is not wanted any more, which its machine is told.
@@ -316,27 +393,36 @@ struct SagaDesk {
         return false
     }
 
-    /// The database refuses something of this saga's decision: its machine decides again, knowing so. False when nothing is
-    /// left that could be refused.
-    mutating func refused(_ id: UUID, _ failure: Failure) -> Bool {
-        guard let events = sagas[id]?.refuse(failure) else { return false }
+    /// The database refuses a part of this decision: the saga's machine decides again, knowing so. False when that is of no use.
+    mutating func refused(_ commit: SagaCommit, _ part: Effect.Message.Origin, _ failure: Failure) -> Bool {
+        guard commit.aside == nil, let events = sagas[commit.saga]?.refuse(part, failure) else { return false }
         for (event, at) in events {
-            sagas[id]!.events.append((event, at))
-            handle(id, event, at: at)
+            // Evaluations of the new decision may be under way.
+            guard sagas[commit.saga]?.isBusy == false else {
+                sagas[commit.saga]!.waiting.append(event)
+                continue
+            }
+            sagas[commit.saga]!.events.append((event, at))
+            handle(commit.saga, event, at: at)
         }
-        sagas[id]?.finishCommit()
+        sagas[commit.saga]?.finishCommit()
         return true
     }
 
+    /// The database will never write this.
+    mutating func giveUp(_ commit: SagaCommit) {
+        if commit.aside != nil { remove(asides: [commit]) } else { drop(commit.saga, for: .seconds(60)) }
+    }
+
     /// What is in memory is not what the database has: it is given back, to be taken up from its history.
-    mutating func drop(_ id: UUID) {
-        loose.removeAll { $0.saga == id }
+    mutating func drop(_ id: UUID, for time: Duration) {
         guard let saga = sagas.removeValue(forKey: id) else { return }
         touched.remove(id)
+        for answer in saga.answers { recordLate(id, saga.lane, answer) }
         var release = SagaCommit(saga: id, lane: saga.lane)
         release.held = saga.commit.held
-        release.rest = SagaCommit.Rest(until: now, waitingFor: nil)
-        loose.append(release)
+        release.rest = SagaCommit.Rest(until: now + time, waitingFor: nil)
+        put(aside: release)
         for (number, sent) in sent where sent.saga == id { self.sent[number]!.isOrphan = true }
     }
 
@@ -353,51 +439,62 @@ struct SagaDesk {
         return sagas[id]
     }
 
-    /// - Parameter saga: as its transaction left it; nil when it is to be taken up from its history again.
-    mutating func queryEnded(_ id: UUID, _ saga: LiveSaga?) {
-        guard sagas[id] != nil else { return }
-        guard var saga else { return drop(id) }
-        saga.isQuerying = false
-        saga.waiting = sagas[id]!.waiting
-        saga.wantsMail = sagas[id]!.wantsMail
-        saga.inFlight = sagas[id]!.inFlight
-        saga.queries += sagas[id]!.queries
-        saga.commit.held = sagas[id]!.commit.held
-        saga.machine.startsNothing = isDraining
-        saga.written.startsNothing = isDraining
-        sagas[id] = saga
+    /// - Parameter number: that of the saga when the statement began.
+    mutating func queryEnded(
+        _ id: UUID, number: Int, _ query: Effect.QueryEffect, _ outcome: SagaQueries.Outcome
+    ) {
+        guard let before = sagas[id], before.number == number else { return }
+        switch outcome {
+        case .unclear: return drop(id, for: .seconds(1))
+        case .undone(let result):
+            sagas[id]!.isQuerying = false
+            tell(id, .answered(query.step, query.op, send: query.send, result))
+        case .decided(var saga, let facts):
+            report(facts, of: saga)
+            saga.isQuerying = false
+            saga.waiting = before.waiting
+            saga.answers = before.answers
+            saga.wantsMail = before.wantsMail
+            saga.inFlight = before.inFlight
+            saga.isAbandoned = before.isAbandoned
+            saga.queries += before.queries
+            saga.commit.held = before.commit.held
+            saga.acquit()
+            saga.machine.startsNothing = isDraining
+            saga.written.startsNothing = isDraining
+            sagas[id] = saga
+        }
         touched.insert(id)
         goOn(id)
     }
 
     // MARK: - Telling
 
-    private func report(_ commit: SagaCommit) {
-        guard let saga = sagas[commit.saga] else { return }
-        let name = saga.context.name
-        for fact in commit.facts {
+    private func report(_ facts: [Fact], of saga: LiveSaga) {
+        let (name, id) = (saga.context.name, saga.context.saga)
+        for fact in facts {
             switch fact.kind {
             case .completed, .compensated, .failed, .terminated:
                 metrics.sagas(name, fact.event).increment()
-                log.debug("saga.\(fact.event)", ["saga": name, "id": "\(commit.saga)"])
+                log.debug("saga.\(fact.event)", ["saga": name, "id": "\(id)"])
             case .stuck(let trouble):
                 metrics.sagas(name, "stuck").increment()
                 log.error(
                     "saga.stuck",
                     [
-                        "saga": name, "id": "\(commit.saga)", "reason": trouble.reason.rawValue,
-                        "step": trouble.step?.text, "hint": "outrider saga show \(commit.saga)",
+                        "saga": name, "id": "\(id)", "reason": trouble.reason.rawValue,
+                        "step": trouble.step?.text, "hint": "outrider saga show \(id)",
                     ], limitPerSecond: 20)
             case .aborting(let failure):
                 log.warning(
                     "saga.aborting",
-                    ["saga": name, "id": "\(commit.saga)", "type": failure.type, "step": failure.step?.text],
+                    ["saga": name, "id": "\(id)", "type": failure.type, "step": failure.step?.text],
                     limitPerSecond: 20)
             case .tryFailed(let failure, _, let next):
                 log.warning(
                     "saga.try_failed",
                     [
-                        "saga": name, "id": "\(commit.saga)", "step": fact.step?.text, "op": fact.op?.rawValue,
+                        "saga": name, "id": "\(id)", "step": fact.step?.text, "op": fact.op?.rawValue,
                         "attempt": fact.attempt, "status": failure.status, "type": failure.type,
                         "retry_in": next - fact.at,
                     ], limitPerSecond: 20)

@@ -4,6 +4,7 @@ import Postgres
 import Primitives
 import Sagas
 import Store
+import Synchronization
 
 /// The `sql` steps: each in one transaction with what its saga's machine makes of the outcome, so that it happens exactly
 /// once. On connections of their own, so that a statement that takes its time holds up no other saga.
@@ -13,42 +14,127 @@ final class SagaQueries: Sendable {
     /// How long a statement waits for a lock.
     private static let lockTimeout = Duration.seconds(5)
 
-    private let sessions: [Session]
+    /// What became of a statement.
+    enum Outcome: Sendable {
+        /// Done or not, the saga's decision about it is written: the saga as it is now, and what was written.
+        case decided(LiveSaga, [Fact])
+        /// It is known not to have happened, and nothing is written of it.
+        case undone(SagaEvent.TryResult)
+        /// The history tells: the commit was lost, or somebody else has written there.
+        case unclear
+    }
+
+    private struct Pool: Sendable {
+        var sessions: [Session] = []
+        var idle: [Int] = []
+        var waiting: [CheckedContinuation<Int, Never>] = []
+        /// Of the statements under way.
+        var cancellers: [Int: Canceller] = [:]
+        var isCancelled = false
+    }
+
+    private let pool = Mutex(Pool())
+    private let databaseURL: String
+    private let options: ConnectionOptions
+    private let most: Int
     private let worker: String
     private let exposed: [String: String]
 
     /// - Parameter connections: statements at once; each connection is made when it is first needed.
-    init(databaseURL: String, worker: String, exposed: [String: String], connections: Int = 4) {
+    init(databaseURL: String, worker: String, exposed: [String: String], connections: Int = 16) {
         var options = ConnectionOptions()
         options.applicationName = "outrider \(worker) steps"
-        options.settings = [("jit", "off"), ("client_min_messages", "warning")] + ConnectionOptions.sessionOfAWorker
-        sessions = (0..<connections).map { _ in Session(databaseURL, options: options) }
+        options.settings =
+            [
+                ("jit", "off"), ("client_min_messages", "warning"),
+                // The statement of a worker that was killed ends with it, and does not go on holding its locks.
+                ("client_connection_check_interval", "1s"),
+            ] + ConnectionOptions.sessionOfAWorker
+        self.databaseURL = databaseURL
+        self.options = options
+        most = connections
         self.worker = worker
         self.exposed = exposed
     }
 
-    func close() async {
-        for session in sessions { await session.close() }
+    /// Ends what is under way, and refuses what comes: nothing of it happens.
+    func cancelAll() {
+        let (cancellers, waiting) = pool.withLock { pool in
+            pool.isCancelled = true
+            defer { pool.waiting = [] }
+            return (Array(pool.cancellers.values), pool.waiting)
+        }
+        for one in waiting { one.resume(returning: -1) }
+        // Where the server cannot be reached there is nothing to cancel.
+        for canceller in cancellers { try? canceller.cancel() }
     }
 
-    /// Runs the statement, tells the machine, and writes its decision; nil when the saga has to be taken up again from its
-    /// history: its facts there are not those that this worker knows.
+    func close() async {
+        cancelAll()
+        for session in pool.withLock({ $0.sessions }) { await session.close() }
+    }
+
+    /// Runs the statement, tells the machine, and writes its decision.
     func run(
-        _ saga: LiveSaga, _ query: Effect.QueryEffect, token: UUID, clockOffset: Duration, number: Int,
+        _ saga: LiveSaga, _ query: Effect.QueryEffect, token: UUID, clockOffset: Duration,
         evaluate: @escaping @Sendable (Effect.Evaluation) -> Result<[JSON], ExpressionError>
-    ) async -> LiveSaga? {
-        let (worker, exposed) = (worker, exposed)
+    ) async -> Outcome {
+        let number = await enter()
+        guard number >= 0, let session = pool.withLock({ $0.isCancelled ? nil : $0.sessions[number] }) else {
+            return .undone(Self.failure("the worker stops"))
+        }
+        defer { leave(number) }
         let transaction = QueryTransaction(
             saga: saga, query: query, token: token, worker: worker, exposed: exposed, clockOffset: clockOffset,
             role: Self.role, lockTimeout: Self.lockTimeout, evaluate: evaluate)
-        do {
-            return try await sessions[number % sessions.count].run { connection in
-                try connection.transaction { try transaction.run(on: connection) }
+        // Of a session that was lost while it was idle one hears only when it is used.
+        for _ in 1...2 {
+            do {
+                let outcome = try await session.run { [self] connection in
+                    pool.withLock { $0.cancellers[number] = connection.canceller() }
+                    defer { pool.withLock { $0.cancellers[number] = nil } }
+                    return transaction.run(on: connection)
+                }
+                if let outcome { return outcome }
+            } catch {
+                return .undone(Self.failure("\(error)"))
             }
-        } catch {
-            // Lost at the commit, or refused: the history tells.
-            return nil
         }
+        return .undone(Self.failure("the session with the database is lost again and again"))
+    }
+
+    private static func failure(_ message: String) -> SagaEvent.TryResult {
+        .failed(TryError(type: "database", message: message), happened: .no, retryAfter: nil)
+    }
+
+    // MARK: - Connections
+
+    /// The number of a connection that nobody uses; waits while there is none.
+    private func enter() async -> Int {
+        await withCheckedContinuation { continuation in
+            let number: Int? = pool.withLock { pool in
+                if pool.isCancelled { return -1 }
+                if let idle = pool.idle.popLast() { return idle }
+                if pool.sessions.count < most {
+                    pool.sessions.append(Session(databaseURL, options: options))
+                    return pool.sessions.count - 1
+                }
+                pool.waiting.append(continuation)
+                return nil
+            }
+            if let number { continuation.resume(returning: number) }
+        }
+    }
+
+    private func leave(_ number: Int) {
+        let next = pool.withLock { pool in
+            if pool.waiting.isEmpty {
+                pool.idle.append(number)
+                return CheckedContinuation<Int, Never>?.none
+            }
+            return pool.waiting.removeFirst()
+        }
+        next?.resume(returning: number)
     }
 }
 
@@ -64,7 +150,31 @@ private struct QueryTransaction: Sendable {
     let lockTimeout: Duration
     let evaluate: @Sendable (Effect.Evaluation) -> Result<[JSON], ExpressionError>
 
-    func run(on connection: Connection) throws -> LiveSaga? {
+    /// Nil when there is no session any more to begin with.
+    func run(on connection: Connection) -> SagaQueries.Outcome? {
+        guard (try? connection.execute(script: "begin")) != nil else { return nil }
+        let decided: (LiveSaga, [Fact])?
+        do {
+            decided = try decide(on: connection)
+        } catch {
+            // Nothing was committed: it is rolled back, if not here then with the session.
+            try? connection.execute(script: "rollback")
+            return .undone(outcome(of: error))
+        }
+        guard let decided else {
+            try? connection.execute(script: "rollback")
+            return .unclear
+        }
+        do {
+            try connection.execute(script: "commit")
+            return .decided(decided.0, decided.1)
+        } catch {
+            return error.sqlState == nil ? .unclear : .undone(outcome(of: error))
+        }
+    }
+
+    /// Nil when the history is not the one that this worker knows.
+    private func decide(on connection: Connection) throws -> (LiveSaga, [Fact])? {
         var saga = saga
         try connection.query("select outrider.stay_alive(\(token))")
         // A transaction of the same step whose connection was lost may still be about to commit: this waits for it.
@@ -78,8 +188,9 @@ private struct QueryTransaction: Sendable {
         let outcome = try execute(on: connection)
         tell(.answered(query.step, query.op, send: query.send, outcome), at: .now() + clockOffset, &saga)
         try write(&saga, on: connection)
+        let facts = saga.commit.facts
         saga.isCommitted()
-        return saga
+        return (saga, facts)
     }
 
     /// What the database refuses of the decision, and not of the statement, is decided again.
@@ -91,7 +202,8 @@ private struct QueryTransaction: Sendable {
                 return try SagaExchange.write(saga.commit, on: connection, token: token, worker: worker)
             } catch let error as PostgresError where error.isAboutContent {
                 try connection.execute(script: "rollback to savepoint decision")
-                guard let events = saga.refuse(Failure(error)) else { throw error }
+                let refused = try SagaExchange.refusedPart(of: saga.commit, on: connection)
+                guard let refused, let events = saga.refuse(refused, Failure(error)) else { throw error }
                 for (event, at) in events { tell(event, at: at, &saga) }
             }
         }
@@ -106,8 +218,12 @@ private struct QueryTransaction: Sendable {
                     set_config('lock_timeout', \(milliseconds(min(lockTimeout, query.timeout))), true)
                 """)
             let rows = try connection.run(foreign: query.statement, query.arguments.map(Self.text))
+            // What would be checked at the commit only is the statement's affair, too.
             try connection.execute(
-                script: "reset role; reset statement_timeout; reset lock_timeout; release savepoint step")
+                script: """
+                    set constraints all immediate;
+                    reset role; reset statement_timeout; reset lock_timeout; release savepoint step
+                    """)
             return .succeeded((rows.count == 1 ? rows[0] : rows.isEmpty ? .null : .array(rows)).storable ?? .null)
         } catch {
             guard error.sqlState != nil else { throw error }
@@ -123,7 +239,10 @@ private struct QueryTransaction: Sendable {
         argument.isNull ? nil : argument.string ?? argument.text
     }
 
-    private func outcome(of error: PostgresError) -> SagaEvent.TryResult {
+    private func outcome(of error: any Error) -> SagaEvent.TryResult {
+        guard let error = error as? PostgresError, error.sqlState != nil else {
+            return .failed(TryError(type: "database", message: "\(error)"), happened: .no, retryAfter: nil)
+        }
         let policy = saga.machine.policy(query.step, query.op)
         switch TryOutcome(sqlState: error.sqlState?.rawValue ?? "", message: error.description, policy: policy) {
         case .failed(let error, let happened, let retryAfter):

@@ -65,7 +65,9 @@ extension SagaEvent.TryResult {
             return
         }
         let redacted = { (error: TryError) in
-            TryError(status: error.status, type: error.type.map(redact), message: redact(error.message))
+            TryError(
+                status: error.status, type: error.type.map { redact($0).storable },
+                message: redact(error.message).storable)
         }
         switch TryOutcome(result, policy: policy, now: now) {
         case .succeeded:
@@ -95,19 +97,24 @@ extension HTTPResponse {
     }
 }
 
+extension String {
+    /// As PostgreSQL can keep it.
+    var storable: String { utf8.contains(0) ? replacing("\0", with: "\u{FFFD}") : self }
+}
+
 extension JSON {
     /// As `jsonb` can hold it: U+0000 replaced. Nil for a number beyond `numeric`.
     var storable: JSON? {
         switch self {
         case .null, .bool: return self
         case .number(let number): return number.plainDigits == nil ? nil : self
-        case .string(let text): return text.utf8.contains(0) ? .string(text.replacing("\0", with: "\u{FFFD}")) : self
+        case .string(let text): return .string(text.storable)
         case .array(let elements):
             let stored = elements.compactMap(\.storable)
             return stored.count == elements.count ? .array(stored) : nil
         case .object(let object):
             let stored = object.members.compactMap { member in
-                member.value.storable.map { (name: member.name.replacing("\0", with: "\u{FFFD}"), value: $0) }
+                member.value.storable.map { (name: member.name.storable, value: $0) }
             }
             return stored.count == object.members.count ? .object(JSONObject(stored)) : nil
         }

@@ -35,10 +35,11 @@ package final class Worker: Sendable {
             metrics: metrics,
             wakeup: wakeup)
         let sagas = SagaLoop(
-            configuration: configuration, session: { loop.session }, peers: { loop.peers }, alarm: alarm,
+            configuration: configuration, session: { loop.session },
+            beginAnew: { loop.beginAnew($0) }, peers: { loop.peers }, alarm: alarm,
             health: health,
             log: log, metrics: metrics, makeEvaluator: makeEvaluator)
-        loop.waits(for: { sagas.isIdle })
+        loop.waits(for: { sagas.isDrained })
         self.sagas = sagas
         self.health = health
         self.loop = loop

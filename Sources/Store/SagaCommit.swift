@@ -25,6 +25,9 @@ package struct SagaCommit: Sendable {
     package var clearsRescues = false
     /// Rows of the queue that this worker holds for it.
     package var held: [Int64] = []
+    /// Numbers what is written about a saga that this worker has not in memory: a late answer, a row to give back. Nil for a
+    /// decision.
+    package var aside: Int?
 
     package struct Child: Sendable {
         package var step: StepPath
@@ -58,6 +61,8 @@ package struct SagaCommit: Sendable {
         /// Nil sleeps until mail comes.
         package var until: Timestamp?
         package var waitingFor: String?
+        /// Of a suspect that was not taken up: it stays one.
+        package var rescues = 0
 
         package init(until: Timestamp?, waitingFor: String?) {
             self.until = until

@@ -88,6 +88,28 @@ package struct SagaExchange {
         }
     }
 
+    /// Which of the messages and sub-sagas of a decision that was refused is the one, by writing one after the other, and
+    /// taking it all back. Nil when it is none of them. In the caller's transaction.
+    package static func refusedPart(
+        of commit: SagaCommit, on connection: Connection
+    ) throws -> Effect.Message.Origin? {
+        let parts = SagaWriting.parts(of: commit)
+        if parts.count == 1 { return parts[0].origin }
+        try connection.execute(script: "savepoint parts")
+        var refused: Effect.Message.Origin?
+        do {
+            for part in parts {
+                refused = part.origin
+                try connection.query(part.statement)
+            }
+            refused = nil
+        } catch {
+            guard error.sqlState != nil else { throw error }
+        }
+        try connection.execute(script: "rollback to savepoint parts")
+        return refused
+    }
+
     /// A statement after the one that lets them go: mail that came in between is seen by one side or the other.
     private static func mailOfTheResting(_ commits: [SagaCommit]) -> SQL {
         """
@@ -107,7 +129,8 @@ package struct SagaExchange {
     private static func claimStatement(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
         """
         with c as (
-            update outrider.delivery set owner = \(token)
+            update outrider.delivery
+            set owner = \(token), rescues = case when rescues >= \(Int16(ClaimedSaga.suspicious)) then -rescues else rescues end
             where ctid = any (array(
                 select q.ctid
                 from unnest(\(requests.map(\.subscription)), \(requests.map { Int64($0.count) }), \(requests.map(\.floor)))
@@ -120,7 +143,7 @@ package struct SagaExchange {
                 ) q))
             returning id, subscription_id, message_id, rescues
         ), taken as (
-            update outrider.saga s set owner = \(token), claims = s.claims + 1
+            update outrider.saga s set owner = \(token), claims = s.claims + 1, waiting_for = null
             where s.id = any (array(select c.message_id from c))
                 and (s.owner is null or not exists (select from outrider.worker w where w.token = s.owner))
             returning s.*
@@ -173,7 +196,8 @@ package struct SagaExchange {
         ).map { try $0.decode(0, as: UUID.self) }
     }
 
-    /// Gives back rows of the queue whose sagas another worker has, and tells it.
+    /// Rows of the queue whose sagas another worker has go, and that worker is told. It may be letting its saga go in this
+    /// very moment, or die before it hears: as long as there is mail, somebody looks again.
     package static func forward(_ rows: [ClaimedSaga], on connection: Connection, token: UUID) throws {
         _ = try connection.query(
             """
@@ -181,9 +205,24 @@ package struct SagaExchange {
                 delete from outrider.delivery d
                 using unnest(\(rows.map(\.lane)), \(rows.map(\.row))) t (subscription, id)
                 where \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(token)
-                returning d.message_id
+                returning d.subscription_id, d.message_id
+            ), addressee as (
+                select distinct g.subscription_id, g.message_id from gone g
+                where exists (select from outrider.saga_mail m where m.saga_id = g.message_id)
+            ), again as (
+                insert into outrider.scheduled (due_at, subscription_id, message_id)
+                select clock_timestamp() + interval '1 second', a.subscription_id, a.message_id from addressee a
             )
-            select count(pg_notify('outrider_wake', 'mail:' || g.message_id)) from gone g
+            select count(pg_notify('outrider_wake', 'mail:' || a.message_id)) from addressee a
+            """)
+    }
+
+    /// From now on it counts when the worker dies.
+    package static func takeUp(_ suspect: ClaimedSaga, on connection: Connection, token: UUID) throws {
+        _ = try connection.query(
+            """
+            update outrider.delivery d set rescues = \(Int16(suspect.rescues))
+            where d.subscription_id = \(suspect.lane) and d.id = \(suspect.row) and d.owner = \(token)
             """)
     }
 
@@ -205,10 +244,14 @@ package struct SagaExchange {
 
 /// A row of the queue that speaks of a saga, and the saga if it is this worker's now.
 package struct ClaimedSaga: Sendable {
+    /// From so many rescues on a saga may be what kills its workers; see the migration's head.
+    package static let suspicious = 3
+
     package let row: Int64
     package let lane: Int32
     package let saga: UUID
     package let rescues: Int
+    package var isSuspect: Bool { rescues >= Self.suspicious }
     /// Another worker has it in memory, or it is gone.
     package let isElsewhere: Bool
     /// Nil when this worker has it in memory already, or another one has.
@@ -228,7 +271,7 @@ package struct ClaimedSaga: Sendable {
         self.row = try row.decode(0, as: Int64.self)
         lane = try row.decode(1, as: Int32.self)
         saga = try row.decode(2, as: UUID.self)
-        rescues = Int(try row.decode(3, as: Int16.self))
+        rescues = abs(Int(try row.decode(3, as: Int16.self)))
         isElsewhere = try row.decode(12, as: Bool.self)
         guard let hasBegun = try row.decode(4, as: Bool?.self) else {
             head = nil

@@ -67,33 +67,40 @@ enum SagaWriting {
 
     private static func messages(_ commits: [SagaCommit]) -> [SQL] {
         let messages = commits.flatMap(\.messages)
-        guard !messages.isEmpty else { return [] }
+        return messages.isEmpty ? [] : [publication(of: messages)]
+    }
+
+    private static func publication(of messages: [Effect.Message]) -> SQL {
         let headers = messages.map { message -> JSON? in
             message.headers.isEmpty
                 ? .none : .some(.object(JSONObject(message.headers.map { (name: $0.name, value: .string($0.value)) })))
         }
-        return [
-            """
+        return """
             insert into outrider.outbox (topic, key, payload, headers)
             select t.topic, t.key, t.payload, t.headers
             from unnest(\(messages.map(\.topic)), \(messages.map(\.key)), \(messages.map(\.payload)), \(headers))
                 with ordinality t (topic, key, payload, headers, n)
             order by t.n
             """
-        ]
+    }
+
+    private static func start(of child: SagaCommit.Child, by saga: UUID) -> SQL {
+        """
+        select outrider.begin_saga(\(child.saga), \(child.input), \(child.key), null, null, \(saga), \(child.step.text))
+        """
+    }
+
+    /// What of a decision others may refuse, each as a statement of its own.
+    static func parts(of commit: SagaCommit) -> [(origin: Effect.Message.Origin, statement: SQL)] {
+        commit.messages.map { ($0.origin, publication(of: [$0])) }
+            + commit.children.map { (.step($0.step, .action), start(of: $0, by: commit.saga)) }
     }
 
     /// To and from sub-sagas: rare, so one statement each.
     private static func sagas(_ commits: [SagaCommit]) -> [SQL] {
         var statements: [SQL] = []
         for commit in commits {
-            for child in commit.children {
-                statements.append(
-                    """
-                    select outrider.begin_saga(\(child.saga), \(child.input), \(child.key), null, null, \(commit.saga),
-                        \(child.step.text))
-                    """)
-            }
+            statements += commit.children.map { start(of: $0, by: commit.saga) }
             for (step, act) in commit.childActs {
                 statements.append(
                     "select outrider.tell_child(\(commit.saga), \(step.text), \(act.name), \(act.payload)::jsonb)")
@@ -175,10 +182,11 @@ enum SagaWriting {
             """
             with r as (
                 select * from unnest(\(resting.map(\.0.saga)), \(resting.map(\.0.lane)), \(resting.map(\.1.until)),
-                    \(resting.map(\.1.waitingFor))) r (saga, lane, until, waiting_for)
+                    \(resting.map(\.1.waitingFor)), \(resting.map { Int32($0.1.rescues) }))
+                    r (saga, lane, until, waiting_for, rescues)
             ), timer as (
-                insert into outrider.scheduled (due_at, subscription_id, message_id)
-                select r.until, r.lane, r.saga from r where r.until is not null
+                insert into outrider.scheduled (due_at, subscription_id, message_id, rescues)
+                select r.until, r.lane, r.saga, r.rescues from r where r.until is not null
                 returning id, message_id
             )
             update outrider.saga s
