@@ -47,6 +47,7 @@ let package = Package(
         // Pure cores: no database, no clock, no thread, no socket
         module("Delivery", ["Primitives"]),
         module("Sagas", ["Primitives", "Delivery", "Expressions"]),
+        module("Plans", ["Primitives", "Delivery", "Expressions", "Sagas"]),
         module("WorkflowFiles", ["Primitives", "Delivery", "Expressions", "Sagas", "CLibYAML"]),
 
         // Sagas played in virtual time, for tests of their authors
@@ -87,8 +88,8 @@ let package = Package(
         module(
             "CommandLineTool",
             [
-                "Primitives", "Telemetry", "Delivery", "Sagas", "WorkflowFiles", "Rehearsal", "Expressions", "Postgres",
-                "EmbeddedPostgres", "HTTPClient", "HTTPServer", "Store", "Engine", "Admin",
+                "Primitives", "Telemetry", "Delivery", "Sagas", "Plans", "WorkflowFiles", "Rehearsal", "Expressions",
+                "Postgres", "EmbeddedPostgres", "HTTPClient", "HTTPServer", "Store", "Engine", "Admin",
             ]),
 
         // Executables: wiring only
@@ -103,6 +104,7 @@ let package = Package(
         tests("TelemetryTests", ["Telemetry", "TestSupport", "Primitives"]),
         tests("DeliveryTests", ["Delivery", "Primitives"]),
         tests("SagasTests", ["Sagas", "Delivery", "Expressions", "Primitives"]),
+        tests("PlansTests", ["Plans", "Sagas", "Delivery", "Expressions", "Primitives"]),
         tests("ExpressionsTests", ["Expressions", "Primitives"]),
         tests(
             "WorkflowFilesTests",
