@@ -4,7 +4,8 @@ import Primitives
 /// The `outrider` command: finds the command that is meant, checks its words, runs it.
 package enum CommandLineTool {
     static let commands: [Command] =
-        [.dev, .demo, .migrate, .check, .test, .apply, .run, .publish] + Command.subscriptions + Command.deadLetters + [
+        [.dev, .demo, .migrate, .check, .plan, .test, .apply, .run, .publish] + Command.subscriptions
+        + Command.deadLetters + [
             .doctor, .version,
         ]
 

@@ -31,7 +31,7 @@ enum Help {
 
     private static let groups: [(title: String, names: Set<String>)] = [
         ("Begin", ["dev", "demo"]),
-        ("Run", ["migrate", "check", "test", "apply", "run"]),
+        ("Run", ["migrate", "check", "plan", "test", "apply", "run"]),
         ("Messages", ["publish", "subscription", "dead-letters"]),
         ("Look after it", ["doctor", "version"]),
     ]

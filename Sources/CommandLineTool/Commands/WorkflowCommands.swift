@@ -14,7 +14,11 @@ extension Option {
 extension Arguments {
     /// The folders and files that are meant: operands, else the setting, else `Workflows`.
     var workflowPaths: [String] {
-        if !operands.isEmpty { return operands }
+        operands.isEmpty ? workflowFolder : operands
+    }
+
+    /// The one of the setting, else `Workflows`; none if that does not exist.
+    var workflowFolder: [String] {
         if let folder = self["workflows"] { return [folder] }
         return access("Workflows", F_OK) == 0 ? ["Workflows"] : []
     }
