@@ -20,7 +20,7 @@ package struct SagaMachine: Sendable {
 
     package let program: SagaProgram
     package let head: SagaHead
-    package private(set) var state = SagaState()
+    package private(set) var state: SagaState
 
     /// What an evaluation that was asked for is needed for.
     enum Purpose: Hashable {
@@ -36,6 +36,9 @@ package struct SagaMachine: Sendable {
     /// What comes in is taken note of and nothing new begins: a worker that stops. Not part of the state.
     package var startsNothing = false
 
+    /// Tries that were in flight at the end of the history that this machine was made of. Not part of the state.
+    private let inherited: [(step: StepPath, op: Op, send: Int)]
+
     // Not part of the state: gone once the event is handled, or done again after a crash.
     private var evaluations: [Int: Purpose] = [:]
     private var evaluating: Set<StepPath> = []
@@ -50,7 +53,15 @@ package struct SagaMachine: Sendable {
     package init(_ program: SagaProgram, _ head: SagaHead, history: some Sequence<Fact> = []) {
         self.program = program
         self.head = head
+        var state = SagaState()
         for fact in history { state.apply(fact, to: program) }
+        self.state = state
+        inherited = state.starts.flatMap { path in
+            [Op.action, .compensate].compactMap { op in
+                guard let effort = state.effort(path, op), case .trying = effort.phase else { return nil }
+                return (path, op, effort.sends)
+            }
+        }
     }
 
     package mutating func handle(
@@ -118,15 +129,16 @@ package struct SagaMachine: Sendable {
         }
     }
 
-    /// What was in flight when the worker died may have arrived.
+    /// What was in flight when the worker died may have arrived. What was sent since, by news that came before this event,
+    /// is this machine's own.
     private mutating func recover() {
         guard state.begunAt != nil else { return begin() }
         guard !state.status.hasEnded else { return }
-        for path in state.starts {
-            for op in [Op.action, .compensate] {
-                guard case .trying? = state.effort(path, op)?.phase else { continue }
-                record(.lost, path, op, attempt: state.effort(path, op)?.attempts)
+        for (path, op, send) in inherited {
+            guard let effort = state.effort(path, op), effort.sends == send, case .trying = effort.phase else {
+                continue
             }
+            record(.lost, path, op, attempt: effort.attempts)
         }
         tick()
     }

@@ -90,9 +90,14 @@ struct SagaRun {
 
     /// The worker dies; another one takes the saga up from its history.
     mutating func crash(after time: Duration = .zero) -> [String] {
+        takeUp(after: time)
+        return handle(.recovered)
+    }
+
+    /// A worker makes the machine anew. The news that woke the saga comes first, then `.recovered`.
+    mutating func takeUp(after time: Duration = .zero) {
         now = now + time
         machine = SagaMachine(program, head, history: facts.map(\.readAgain))
-        return handle(.recovered)
     }
 
     /// Answers the latest request of a step, or the one given.

@@ -204,6 +204,26 @@ extension SemanticsTests {
         #expect(saga.undo("a") == ["tell parent compensated"])
     }
 
+    @Test func whatIsSentByTheNewsThatWokeASleepingSagaIsNotLost() {
+        var saga = SagaRun(.call("a").undone(), .approve("ok"), .call("p").pivot())
+        _ = saga.begin()
+        _ = saga.succeed("a")
+        saga.takeUp()
+        #expect(saga.signal("ok", ["approved": true]) == ["call p"])
+        #expect(saga.handle(.recovered) == [])
+        // Known not to have happened: the pivot's outcome is not unknown.
+        #expect(saga.refuse("p") == ["undo a"])
+    }
+
+    @Test func tryThatADeadWorkerSentIsLostWhateverNewsComesFirst() {
+        var saga = SagaRun(.call("a").retried(2))
+        _ = saga.begin()
+        saga.takeUp()
+        #expect(saga.signal("hello") == [])
+        #expect(saga.handle(.recovered) == ["call a#2"])
+        #expect(saga.history.contains("lost a"))
+    }
+
     @Test func sagaThatWasClaimedAndNeverBegunBeginsAfterACrash() {
         var saga = SagaRun(.call("a"))
         #expect(saga.crash() == ["call a"])
