@@ -118,8 +118,9 @@ let package = Package(
         tests(
             "StoreTests",
             [
-                "Store", "Migrations", "Postgres", "EmbeddedPostgres", "TestSupport", "WorkflowFiles", "Delivery",
-                "Primitives",
+                "Store", "Migrations", "Postgres", "EmbeddedPostgres", "TestSupport", "WorkflowFiles", "Sagas",
+                "Delivery",
+                "Expressions", "Primitives",
             ]),
         tests(
             "OutriderTests",

@@ -10,7 +10,7 @@ package enum TestCluster {
             return try EmbeddedPostgres.temporary(
                 settings: [
                     ("fsync", "off"), ("max_connections", "300"), ("shared_buffers", "128MB"),
-                    ("max_locks_per_transaction", "256"),
+                    ("max_locks_per_transaction", "256"), ("max_prepared_transactions", "8"),
                     ("log_min_messages", "fatal"), ("autovacuum_naptime", "10s"),
                 ])
         } catch {

@@ -120,11 +120,45 @@ struct MigrationTests {
             let rows = try await database.values(
                 "select format('%s %s %s', version, direction, by) from outrider.migration order by at", as: String.self
             )
+            let all = Migration.all.map(\.version)
             #expect(
-                rows == [
-                    "1 up postgres", "2 up postgres", "3 up postgres", "4 up postgres", "4 down postgres",
-                    "4 up postgres",
-                ])
+                rows == all.map { "\($0) up postgres" } + all.filter { $0 > 3 }.reversed().map { "\($0) down postgres" }
+                    + all.filter { $0 > 3 }.map { "\($0) up postgres" })
+        }
+    }
+
+    /// For handlers in a database of their own.
+    @Test func theHandlersStepNeedsNoneOfTheOthers() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            let handlers = try #require(Migration.all.first { $0.name == "handlers" })
+            _ = try await database.run { try Migrator(migrations: [handlers]).up(on: $0) }
+            let answers = try await database.value(
+                """
+                select array[outrider.inbox_accept('billing', 'a'), outrider.inbox_accept('billing', 'a'),
+                    outrider.barrier(gen_random_uuid(), 'charge', 'action')]
+                """, as: [Bool].self)
+            #expect(answers == [true, false, true])
+            _ = try await database.run { try Migrator(migrations: [handlers]).down(to: 0, on: $0) }
+            #expect(
+                try await database.count("select count(*) from pg_proc where pronamespace = 'outrider'::regnamespace")
+                    == 0)
+        }
+    }
+
+    @Test func whatSagasHadIsGoneWithTheirMigrationAndTheRestStays() async throws {
+        try await TestDatabase.with { database in
+            try await database.placeOrder(["start_on": "order.placed"])
+            try await database.subscribe("mail", to: "order.placed")
+            try await database.start()
+            try await database.publish("order.placed")
+            _ = try await database.run { try Migrator().down(to: 3, on: $0) }
+            #expect(try await database.run { try Housekeeping($0).buryRemoved(most: 10) } == 1)
+            #expect(
+                try await database.values("select subscription from outrider.deliveries", as: String.self) == ["mail"])
+            _ = try await database.run { try Migrator().up(on: $0) }
+            #expect(try await database.count("select count(*) from outrider.sagas") == 0)
+            try await database.placeOrder(["start_on": "order.placed"])
+            try await database.start()
         }
     }
 

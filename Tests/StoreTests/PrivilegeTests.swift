@@ -9,16 +9,27 @@ import WorkflowFiles
 struct PrivilegeTests {
     private static let views = [
         "dead_letters", "definitions", "deliveries", "delivery_attempts", "endpoints", "messages", "operations",
-        "queue_depth", "subscriptions", "workers",
+        "queue_depth", "saga_history", "saga_steps", "sagas", "subscriptions", "workers",
     ]
 
     @Test(arguments: [
-        ("outrider_app", ["cancel_message", "publish", "uuid_v7"]),
+        (
+            "outrider_app",
+            [
+                "barrier", "cancel_message", "complete_step", "fail_step", "heartbeat_step", "inbox_accept", "publish",
+                "signal_saga", "signal_saga", "start_saga", "uuid_v7",
+            ]
+        ),
         ("outrider_auditor", []),
         (
             "outrider_operator",
-            ["cancel_message", "discard", "pause", "redrive", "redrive_all", "replay", "resume"]
+            [
+                "cancel_message", "cancel_saga", "discard", "pause", "redrive", "redrive_all", "replay", "resolve_step",
+                "resume", "resume_saga", "retry_saga", "signal_saga", "signal_saga", "skip_step", "suspend_saga",
+                "terminate_saga",
+            ]
         ),
+        ("outrider_step", []),
     ])
     func aRoleExecutesItsFunctionsOnly(role: String, functions: [String]) async throws {
         try await TestDatabase.with { database in
@@ -36,6 +47,7 @@ struct PrivilegeTests {
         ("outrider_app", ["outbox: INSERT,SELECT"]),
         ("outrider_auditor", (views + ["migration"]).map { "\($0): SELECT" }),
         ("outrider_operator", (views + ["migration"]).map { "\($0): SELECT" }),
+        ("outrider_step", []),
     ])
     func aRoleReachesItsRelationsOnly(role: String, relations: [String]) async throws {
         try await TestDatabase.with { database in
