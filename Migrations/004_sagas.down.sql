@@ -6,3 +6,11 @@ drop function outrider.prune_sagas, outrider.park_saga, outrider.stay_alive, out
     outrider.find_saga, outrider.start_from_messages, outrider.start_saga, outrider.begin_saga, outrider.take_key, outrider.enqueue_saga,
     outrider.saga_key;
 drop table outrider.saga_callback, outrider.saga_mail, outrider.saga_fact, outrider.saga_key, outrider.saga, outrider.saga_type;
+
+-- A definition that stays would not be applied again, and what stands in the queue speaks of nothing any more. Messages that
+-- would have started sagas become dead letters.
+delete from outrider.definition where kind = 'saga';
+delete from outrider.dead_letter where kind <> 'message';
+delete from outrider.delivery where subscription_id < 0;
+delete from outrider.scheduled where subscription_id < 0;
+update outrider.subscription set removed_at = clock_timestamp(), exact_topics = '{}' where saga is not null;
