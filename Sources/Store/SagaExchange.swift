@@ -125,7 +125,7 @@ package struct SagaExchange {
     }
 
     /// As for deliveries, rows are found and locked in an array first. A saga that another worker has in memory is not taken:
-    /// its row goes, and that worker is told to look at its mail.
+    /// its row goes, and that worker is told to look at its mail. Of several rows that speak of one saga the first brings it.
     private static func claimStatement(_ requests: [ClaimRequest], _ token: UUID) -> SQL {
         """
         with c as (
@@ -152,8 +152,10 @@ package struct SagaExchange {
         )
         select c.id, c.subscription_id, c.message_id, c.rescues, t.claims > 1, t.name, t.hash, t.key, t.input, t.started_at,
             t.parent_id is not null, t.headers ->> 'traceparent',
-            t.id is null and not exists (select from outrider.saga s where s.id = c.message_id and s.owner = \(token))
-        from c left join taken t on t.id = c.message_id
+            not exists (select from taken t where t.id = c.message_id)
+                and not exists (select from outrider.saga s where s.id = c.message_id and s.owner = \(token))
+        from (select c.*, row_number() over (partition by c.message_id order by c.id) as n from c) c
+        left join taken t on t.id = c.message_id and c.n = 1
         order by c.id
         """
     }
