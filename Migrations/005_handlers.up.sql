@@ -16,6 +16,10 @@ begin
     if consumer is null or message_id is null then
         raise exception '% is null', case when consumer is null then 'consumer' else 'message_id' end
             using errcode = 'OR005', hint = 'inbox_accept(''billing'', ''<the Idempotency-Key>'')';
+    elsif greatest(octet_length(consumer), octet_length(message_id)) > 1000 then
+        raise exception '% has % bytes', case when octet_length(consumer) > 1000 then 'consumer' else 'message_id' end,
+            greatest(octet_length(consumer), octet_length(message_id))
+            using errcode = 'OR005', hint = 'Both have at most 1000 bytes; hash what is longer.';
     end if;
     insert into outrider.inbox (consumer, message_id)
     values (inbox_accept.consumer, inbox_accept.message_id) on conflict do nothing;
@@ -41,8 +45,8 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     is_void boolean;
 begin
-    if saga_id is null or step is null or op is null or op not in ('action', 'compensate') then
-        raise exception 'barrier(%, %, %) names no operation', quote_nullable(saga_id), quote_nullable(step), quote_nullable(op)
+    if saga_id is null or coalesce(step, '') = '' or octet_length(step) > 2000 or op is null or op not in ('action', 'compensate') then
+        raise exception 'barrier(%, %, %) names no operation', quote_nullable(saga_id), quote_nullable(left(step, 80)), quote_nullable(op)
             using errcode = 'OR005',
             hint = 'Pass the headers on: barrier(<Outrider-Saga-Id>, <Outrider-Step>, <Outrider-Op>); the last is action or compensate.';
     end if;
