@@ -2,7 +2,7 @@ import HTTPServer
 import Postgres
 
 /// Why a request is not answered as it wished, by RFC 9457.
-struct Problem: Error {
+struct Problem: Error, CustomStringConvertible {
     let status: Int
     /// The same for all problems of a kind.
     let title: String
@@ -34,6 +34,8 @@ struct Problem: Error {
         problem.headers = [("Retry-After", String(seconds))]
         return problem
     }
+
+    var description: String { "\(title): \(detail)" }
 
     var response: ServerResponse {
         var response = ServerResponse.problem(status: status, title: title, detail: detail, hint: hint, type: type)

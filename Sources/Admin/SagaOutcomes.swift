@@ -1,5 +1,6 @@
 import Primitives
 import Store
+import Synchronization
 
 /// Sagas whose ends somebody waits for. They are looked for together, and no connection is held meanwhile.
 actor SagaOutcomes {
@@ -19,6 +20,8 @@ actor SagaOutcomes {
     }
 
     private let database: AdminDatabase
+    /// Those that wait, and those that will once their saga is started.
+    private let count = Mutex(0)
     private var waiters: [Int: Waiter] = [:]
     private var lastNumber = 0
     private var isLooking = false
@@ -28,10 +31,21 @@ actor SagaOutcomes {
         self.database = database
     }
 
-    var isFull: Bool { waiters.count >= Self.most }
+    /// Takes a place among those that wait, which `leave` gives back.
+    nonisolated func enter() throws(Problem) {
+        let isAdmitted = count.withLock { count in
+            guard count < Self.most else { return false }
+            count += 1
+            return true
+        }
+        guard isAdmitted else {
+            throw .unavailable("\(Self.most) requests wait for their sagas already, so this one was not started.")
+        }
+    }
 
-    /// The saga's status, output and failure once it has ended, or needs a person; nil when that does not come within the
-    /// limit.
+    nonisolated func leave() { count.withLock { $0 -= 1 } }
+
+    /// How the saga stands once it has ended, or needs a person, or when the limit is over; nil when that cannot be told.
     func outcome(of saga: UUID, within limit: Duration) async -> JSON? {
         guard !isClosed else { return nil }
         return await withCheckedContinuation { continuation in
@@ -60,20 +74,20 @@ actor SagaOutcomes {
             let due = waiters.filter { $0.value.due <= now }
             guard !due.isEmpty else { continue }
             let sagas = Array(Set(due.values.map(\.saga)))
-            // While the database is away nothing ends; the limit does.
-            let outcomes = (try? await database.run { try $0.http.outcomes(of: sagas) }) ?? [:]
-            for number in due.keys { tell(number, outcomes) }
+            // While the database is away no saga ends, but the limit is over some time.
+            let standings = (try? await database.run { try $0.http.standings(of: sagas) }) ?? [:]
+            for number in due.keys { tell(number, standings) }
         }
         isLooking = false
     }
 
-    private func tell(_ number: Int, _ outcomes: [UUID: JSON]) {
+    private func tell(_ number: Int, _ standings: [UUID: Operations.HTTP.Standing]) {
         guard let waiter = waiters[number] else { return }
         let now = ContinuousClock.now
-        let outcome = outcomes[waiter.saga]
-        guard outcome == nil, now < waiter.end else {
+        let standing = standings[waiter.saga]
+        guard standing?.isSettled != true, now < waiter.end else {
             waiters[number] = nil
-            waiter.continuation.resume(returning: outcome)
+            waiter.continuation.resume(returning: standing?.json)
             return
         }
         waiters[number]!.due = min(now + waiter.pause, waiter.end)

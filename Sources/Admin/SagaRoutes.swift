@@ -40,10 +40,8 @@ struct SagaRoutes {
             let (input, headers) = (try call.body(), try call.traceHeaders)
             let (key, startAt) = (try call["key"]?.text(), try call["start_at"]?.time())
             let wait = try call["wait"].map { try Self.wait($0) } ?? .zero
-            if wait > .zero, await outcomes.isFull {
-                throw Problem.unavailable(
-                    "\(SagaOutcomes.most) requests wait for their sagas already, so this one was not started.")
-            }
+            if wait > .zero { try outcomes.enter() }
+            defer { if wait > .zero { outcomes.leave() } }
             let started = try await database.run {
                 try $0.http.start(name, input: input, key: key, startAt: startAt, headers: headers)
             }

@@ -47,20 +47,29 @@ extension Operations.HTTP {
         }
     }
 
-    /// Of those among these sagas that have ended, or need a person.
-    package func outcomes(of sagas: [UUID]) throws -> [UUID: JSON] {
+    /// How a saga stands, for whoever waits for it.
+    package struct Standing: Sendable {
+        /// Its id, status, output, failure, and when it ended.
+        package let json: JSON
+        /// It has ended, or needs a person.
+        package let isSettled: Bool
+    }
+
+    package func standings(of sagas: [UUID]) throws -> [UUID: Standing] {
         let rows = try connection.query(
             """
-            select o.id, row_to_json(o)
+            select o.id, row_to_json(o), o.finished_at is not null or o.status = 'stuck'
             from (
                 select s.id, s.status, s.output, coalesce(s.failure, s.trouble) as failure, s.finished_at
-                from outrider.saga s
-                where s.id = any (\(sagas)) and (s.finished_at is not null or s.status = 'stuck')
+                from outrider.saga s where s.id = any (\(sagas))
             ) o
             """)
-        var outcomes: [UUID: JSON] = [:]
-        for row in rows { outcomes[try row.decode(0, as: UUID.self)] = try row.decode(1, as: JSON.self) }
-        return outcomes
+        var standings: [UUID: Standing] = [:]
+        for row in rows {
+            standings[try row.decode(0, as: UUID.self)] = Standing(
+                json: try row.decode(1, as: JSON.self), isSettled: try row.decode(2, as: Bool.self))
+        }
+        return standings
     }
 
     package static let sagaStatuses = [

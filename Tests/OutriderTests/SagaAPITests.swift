@@ -133,7 +133,7 @@ struct SagaAPITests {
             let waiting = try await sidecar.post("/v1/sagas/handover?wait=50ms", "{}")
             #expect(waiting.status == 201)
             #expect(waiting.json["status"] == "running")
-            #expect(waiting.json["output"] == nil)
+            #expect(waiting.json["output"]?.isNull == true)
         }
     }
 
