@@ -8,6 +8,8 @@ import Primitives
 /// where the platform has MSG_NOSIGNAL, which Linux does (libpq manual, section 34.20).
 package final class Connection {
     private let handle: OpaquePointer
+    /// libpq has its address.
+    private let noticeReceiver: NoticeReceiver?
     private var statements = StatementCache(capacity: 128)
     /// Prepared statements that nothing uses any more, and that are still to be told to the server.
     private var discarded: [String] = []
@@ -23,13 +25,13 @@ package final class Connection {
         var keywords: [UnsafePointer<CChar>?] = parameters.map { UnsafePointer(strdup($0.name)) } + [nil]
         var values: [UnsafePointer<CChar>?] = parameters.map { UnsafePointer(strdup($0.value)) } + [nil]
         defer { for pointer in keywords + values { free(UnsafeMutablePointer(mutating: pointer)) } }
+        noticeReceiver = options.onNotice.map { NoticeReceiver($0) }
         guard let handle = PQconnectdbParams(&keywords, &values, 1) else { throw .cannotConnect("out of memory") }
         self.handle = handle
         guard PQstatus(handle) == CONNECTION_OK else {
             throw .cannotConnect(PostgresError.text(PQerrorMessage(handle)))
         }
-        // Warnings go to the server's log; standard error is ours.
-        PQsetNoticeProcessor(handle, { _, _ in }, nil)
+        NoticeReceiver.install(noticeReceiver, on: handle)
         var settings = options.settings
         if let timeout = options.statementTimeout {
             settings.append(("statement_timeout", String(timeout.milliseconds)))

@@ -10,6 +10,9 @@ package struct ConnectionOptions: Sendable {
     package var statementTimeout: Duration?
     /// Settings of the session, made right after connecting.
     package var settings: [(name: String, value: String)] = []
+    /// Is told on the connection's thread what the server raises beside its results. Default: it goes nowhere but to the
+    /// server's log.
+    package var onNotice: (@Sendable (Notice) -> Void)?
 
     package init() {}
 
