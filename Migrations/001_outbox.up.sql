@@ -193,7 +193,7 @@ create index scheduled_due_at on outrider.scheduled (due_at);
 --
 -- Advisory locks of Outrider have as their first key 1870033010 ("outr") and the numbers that follow:
 --   …010 sleep, per subscription    …011 a worker's life, per worker    …012 the lead    …013 migration and apply
---   …014 transactions of a worker with sagas, per worker
+--   …014 transactions of a worker with sagas, per worker    …015 the redrive of a saga's dead letter
 
 create function outrider.wake(subscriptions int[]) returns void
 language sql volatile

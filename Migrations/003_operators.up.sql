@@ -74,20 +74,25 @@ begin
 end
 $$;
 
--- Locks an open dead letter, or says why that cannot be.
+-- Locks an open dead letter, or says why that cannot be. That of a saga is not locked: its engine closes it, and waits for
+-- nobody.
 create function outrider.open_letter(letter uuid) returns outrider.dead_letter
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
     found_letter outrider.dead_letter;
 begin
-    select d.* into found_letter from outrider.dead_letter d where d.id = letter for update;
+    select d.* into found_letter from outrider.dead_letter d where d.id = letter and d.kind = 'message' for update;
+    if not found then
+        select d.* into found_letter from outrider.dead_letter d where d.id = letter;
+    end if;
     if found_letter.id is null then
         raise exception 'there is no dead letter %', letter using errcode = 'OR007',
             hint = 'select id, subscription, dead_at from outrider.dead_letters; lists them.';
     elsif found_letter.redriven_at is not null then
         raise exception 'dead letter % was redriven at % by %', letter, found_letter.redriven_at, found_letter.redriven_by
-            using errcode = 'OR006', hint = 'If it failed again there is a newer letter of the same message_id.';
+            using errcode = 'OR006', hint = format('If it failed again there is a newer letter of the same %s.',
+                case found_letter.kind when 'message' then 'message_id' else 'saga_id' end);
     elsif found_letter.discarded_at is not null then
         raise exception 'dead letter % was discarded at % by %', letter, found_letter.discarded_at,
             found_letter.discarded_by using errcode = 'OR006', hint = 'Publish the payload anew if it is wanted after all.';
@@ -150,24 +155,35 @@ begin
 end
 $$;
 
+-- Of a letter of a saga: has the step or compensation tried again, and returns the saga's id. The engine closes the letter when
+-- it does so; should it refuse, the letter stays open.
+create function outrider.redrive_saga(letter outrider.dead_letter) returns uuid
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+begin
+    -- Whoever comes second waits for the first one's commit, and finds its mail or the letter closed.
+    perform pg_advisory_xact_lock(1870033015, hashtext(letter.id::text));
+    perform outrider.open_letter(letter.id);
+    if exists (select from outrider.saga_mail m
+        where m.saga_id = letter.saga_id and m.kind = 'act' and m.name = 'retry')
+    then
+        raise exception 'dead letter % is being redriven: saga % will be tried again', letter.id, letter.saga_id
+            using errcode = 'OR006', hint = 'select status, waiting_for from outrider.sagas where id = …; tells how it goes.';
+    end if;
+    perform outrider.retry_saga(letter.saga_id);
+    return letter.saga_id;
+end
+$$;
+
 create function outrider.redrive(dead_letter uuid) returns uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
     letter outrider.dead_letter := outrider.open_letter(dead_letter);
 begin
-    if letter.saga_id is not null then
-        -- The engine closes the letter when it has the step tried again.
-        if exists (select from outrider.saga_mail m
-            where m.saga_id = letter.saga_id and m.kind = 'act' and m.name = 'retry')
-        then
-            raise exception 'dead letter % is being redriven: saga % will be tried again', letter.id, letter.saga_id
-                using errcode = 'OR006', hint = 'select status, waiting_for from outrider.sagas where id = …; tells how it goes.';
-        end if;
-        perform outrider.retry_saga(letter.saga_id);
-        return letter.saga_id;
-    end if;
-    if not exists (select from outrider.subscription s where s.id = letter.subscription_id and s.removed_at is null) then
+    if letter.kind <> 'message' then
+        return outrider.redrive_saga(letter);
+    elsif not exists (select from outrider.subscription s where s.id = letter.subscription_id and s.removed_at is null) then
         raise exception 'subscription % of dead letter % was removed', letter.subscription, letter.id
             using errcode = 'OR006', hint = 'Apply its file again, or discard the letter.';
     elsif letter.payload is null then
@@ -182,12 +198,20 @@ $$;
 create function outrider.discard(dead_letter uuid, reason text) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
+declare
+    letter outrider.dead_letter;
 begin
     if coalesce(trim(discard.reason), '') = '' then
         raise exception 'a reason is missing' using errcode = 'OR005',
             hint = 'Say why the message is not wanted: discard(''…'', ''order was cancelled by phone'').';
     end if;
-    perform outrider.open_letter(dead_letter);
+    letter := outrider.open_letter(dead_letter);
+    if letter.kind <> 'message' then
+        raise exception 'dead letter % is of saga %, which would stay stuck', letter.id, letter.saga_id using errcode = 'OR006',
+            hint = case when letter.step is not null then
+                    format('skip_step(''%s'', ''%s'', ''why'') lets the saga go on without it; ', letter.saga_id, letter.step)
+                else '' end || format('terminate_saga(''%s'', ''why'') ends it.', letter.saga_id);
+    end if;
     update outrider.dead_letter d
     set discarded_at = clock_timestamp(), discarded_by = session_user, discard_reason = discard.reason
     where d.id = discard.dead_letter;
