@@ -634,7 +634,9 @@ $$;
 -- Views
 
 create view outrider.sagas as
-select s.id, s.name as saga, s.version, s.key, s.status, s.suspended, s.waiting_for,
+select s.id, s.name as saga, s.version, s.key, s.status, s.suspended,
+    -- Of one that a worker has in memory it says what it waited for before.
+    case when s.owner is null then s.waiting_for end as waiting_for,
     coalesce(s.failure, s.trouble) as failure, s.input, s.output, s.skipped, s.started_at, s.deadline, s.finished_at,
     s.trouble, s.parent_id, s.parent_step, s.hash, w.name as worker
 from outrider.saga s
