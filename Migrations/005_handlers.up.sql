@@ -1,4 +1,5 @@
--- For handlers, in their own database: `outrider migrate --handlers-only` installs this step alone. It uses nothing of the others.
+-- For handlers, in their own database: `outrider migrate --handlers-only` installs this step alone. It uses nothing of the
+-- others, not even their roles.
 
 create table outrider.inbox (
     consumer text not null,
@@ -61,4 +62,14 @@ begin
 end
 $$;
 
-revoke all on function outrider.inbox_accept, outrider.barrier from public;
+do $$
+begin
+    if to_regclass('outrider.outbox') is null then
+        -- Alone: handlers call them under whatever role they have.
+        grant usage on schema outrider to public;
+        grant execute on function outrider.inbox_accept, outrider.barrier to public;
+    else
+        revoke all on function outrider.inbox_accept, outrider.barrier from public;
+    end if;
+end
+$$;

@@ -42,7 +42,19 @@ begin
 end
 $$;
 
-revoke all on all functions in schema outrider from public;
+-- Those of 005 see to it themselves: where they came first and alone, any role's handlers call them, and go on to.
+do $$
+declare
+    one regprocedure;
+begin
+    for one in
+        select p.oid from pg_proc p
+        where p.pronamespace = 'outrider'::regnamespace and p.proname not in ('inbox_accept', 'barrier')
+    loop
+        execute format('revoke all on function %s from public', one);
+    end loop;
+end
+$$;
 grant usage on schema outrider to outrider_app, outrider_worker, outrider_operator, outrider_auditor;
 
 -- Applications publish and take back, and nothing else.

@@ -4,6 +4,8 @@ package struct Migration: Sendable {
     package let name: String
     package let up: String
     package let down: String
+    /// Whether it is what handlers need in their own database: it uses nothing of the other steps.
+    package let isForHandlers: Bool
 
     /// A step of a test's own.
     package init(version: Int, name: String, up: String, down: String) {
@@ -11,13 +13,15 @@ package struct Migration: Sendable {
         self.name = name
         self.up = up
         self.down = down
+        isForHandlers = false
     }
 
-    private init(_ version: Int, _ name: String, up: [UInt8], down: [UInt8]) {
+    private init(_ version: Int, _ name: String, up: [UInt8], down: [UInt8], isForHandlers: Bool = false) {
         self.version = version
         self.name = name
         self.up = String(decoding: up, as: UTF8.self)
         self.down = String(decoding: down, as: UTF8.self)
+        self.isForHandlers = isForHandlers
     }
 
     /// All steps in order. The resources' constants are named after the files; a leading digit becomes an underscore.
@@ -29,7 +33,8 @@ package struct Migration: Sendable {
             3, "operators", up: PackageResources._03_operators_up_sql, down: PackageResources._03_operators_down_sql),
         Migration(4, "sagas", up: PackageResources._04_sagas_up_sql, down: PackageResources._04_sagas_down_sql),
         Migration(
-            5, "handlers", up: PackageResources._05_handlers_up_sql, down: PackageResources._05_handlers_down_sql),
+            5, "handlers", up: PackageResources._05_handlers_up_sql, down: PackageResources._05_handlers_down_sql,
+            isForHandlers: true),
         Migration(6, "access", up: PackageResources._06_access_up_sql, down: PackageResources._06_access_down_sql),
     ]
 }

@@ -19,6 +19,8 @@ package struct Migrator: Sendable {
         package let pending: [Migration]
         /// Steps in the database that this binary does not know: it is older than the schema.
         package let unknown: [Applied]
+        /// A handler's own database: it has what handlers need, and nothing else.
+        package let isForHandlersOnly: Bool
     }
 
     private let migrations: [Migration]
@@ -31,27 +33,35 @@ package struct Migrator: Sendable {
         let applied = try appliedSteps(on: connection)
         let known = Set(migrations.map(\.version))
         let done = Set(applied.map(\.version))
+        let forHandlers = Set(migrations.filter(\.isForHandlers).map(\.version))
         return Status(
             applied: applied,
             pending: migrations.filter { !done.contains($0.version) },
-            unknown: applied.filter { !known.contains($0.version) })
+            unknown: applied.filter { !known.contains($0.version) },
+            isForHandlersOnly: !done.isEmpty && done.isSubset(of: forHandlers))
     }
 
     /// Applies what is pending, each step in its own transaction, and returns it.
     ///
-    /// - Throws: `MigrationError` when the schema is newer than this binary or an applied step's SQL has changed.
-    package func up(on connection: Connection) throws -> [Migration] {
+    /// - Parameter handlersOnly: only what handlers need, in their own database.
+    /// - Throws: `MigrationError` when the schema is newer than this binary, an applied step's SQL has changed, or what is to be a
+    ///   handler's database has more than that, and less than all.
+    package func up(on connection: Connection, handlersOnly: Bool = false) throws -> [Migration] {
         try exclusively(on: connection) {
             try connection.execute(script: Self.bookkeeping)
             let status = try status(on: connection)
             try check(status, on: connection)
-            for migration in status.pending {
+            let wanted = handlersOnly ? status.pending.filter(\.isForHandlers) : status.pending
+            if handlersOnly, !wanted.isEmpty, let newest = status.applied.last, !status.isForHandlersOnly {
+                throw MigrationError.notForHandlersOnly(version: newest.version)
+            }
+            for migration in wanted {
                 try connection.transaction {
                     try connection.execute(script: migration.up)
                     try record(migration, "up", on: connection)
                 }
             }
-            return status.pending
+            return wanted
         }
     }
 
@@ -78,6 +88,9 @@ package struct Migrator: Sendable {
         let status = try status(on: connection)
         if let newer = status.unknown.last {
             return MigrationError.newerSchema(version: newer.version, name: newer.name, known: newest).description
+        }
+        if status.isForHandlersOnly {
+            return "this database has only what handlers need: use Outrider's own, or run `outrider migrate` here"
         }
         if let missing = status.pending.first {
             return "the schema lacks migration \(missing.version) (\(missing.name)): run `outrider migrate`"
@@ -153,6 +166,7 @@ package struct Migrator: Sendable {
 package enum MigrationError: Error, Sendable, CustomStringConvertible {
     case newerSchema(version: Int, name: String, known: Int)
     case changed(version: Int, name: String, appliedAt: Timestamp)
+    case notForHandlersOnly(version: Int)
 
     package var description: String {
         switch self {
@@ -165,6 +179,11 @@ package enum MigrationError: Error, Sendable, CustomStringConvertible {
             """
             migration \(version) (\(name)), applied at \(appliedAt.rfc3339), has another content than in this outrider: \
             this is a different build of the same version; run the one that migrated this database
+            """
+        case .notForHandlersOnly(let version):
+            """
+            this database has Outrider's own schema, at version \(version): run `outrider migrate`, which brings what handlers \
+            need with it
             """
         }
     }

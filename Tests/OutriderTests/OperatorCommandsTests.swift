@@ -38,6 +38,38 @@ struct OperatorCommandsTests {
         }
     }
 
+    @Test func migrateInstallsJustWhatHandlersNeed() async throws {
+        try await TestDatabase.with(migrated: false) { database in
+            func migrate(_ words: String...) async throws -> (exit: ChildProcess.Exit, output: String, errors: String) {
+                try await RunningOutrider.run(
+                    ["migrate"] + words, environment: ["OUTRIDER_DATABASE_URL": database.url])
+            }
+            #expect(
+                try await migrate("--handlers-only").output == """
+                    applied 5 handlers
+                    handlers can call outrider.inbox_accept and outrider.barrier
+
+                    """)
+            #expect(try await migrate("--handlers-only").output == "what handlers need is up to date\n")
+            let status = try await migrate("status").output.split(separator: "\n")
+            #expect(status[1].hasPrefix("5        handlers   applied   "), "\(status)")
+            #expect(status[2].hasPrefix("1        outbox     left out  "), "\(status)")
+            #expect(status.last == "what handlers need, and nothing else; `outrider migrate` would bring the rest")
+            #expect(try await migrate("down").output == "took back 5 handlers\n")
+            #expect(try await migrate("--handlers-only", "--format", "json").output.contains(#""name":"handlers""#))
+
+            #expect(try await migrate().output.hasPrefix("applied 1 outbox\n"))
+            let whole = try await migrate("--handlers-only")
+            #expect(whole.exit == .code(0))
+            #expect(
+                whole.output == "this database has the whole schema, and in it what handlers need: nothing to do\n")
+            _ = try await migrate("down", "--to", "3")
+            let older = try await migrate("--handlers-only")
+            #expect(older.exit == .code(1))
+            #expect(older.errors.contains("Outrider's own schema, at version 3"), "\(older.errors)")
+        }
+    }
+
     // MARK: - publish
 
     @Test func publishTakesKeyHeadersAndTimes() async throws {

@@ -16,7 +16,7 @@ struct UsageTests {
     private static let commands: [String: [String]] = [
         "dev": ["directory"] + worker,
         "demo": ["orders", "workflows", "directory"],
-        "migrate": database + ["to", "format"],
+        "migrate": database + ["to", "handlers-only", "format"],
         "check": ["workflows", "format"],
         "plan": ["workflows", "format", "saga"],
         "test": ["workflows", "format", "output"],
@@ -88,6 +88,7 @@ struct UsageTests {
         (["migrate", "sideways"], "expected up, down or status"),
         (["migrate", "down", "--to", "-1"], "expected a number from 0"),
         (["migrate", "up", "--to", "2"], "--to goes with down"),
+        (["migrate", "down", "--handlers-only"], "--handlers-only goes with up"),
         (["subscription", "show"], "the subscription's name is missing"),
         (["subscription", "show", "a", "b"], "'b' is one word too many"),
         (["subscription", "list", "--format", "xml"], "expected text or json"),
