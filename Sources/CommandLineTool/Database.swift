@@ -3,12 +3,17 @@ import Primitives
 
 extension Arguments {
     /// Lends a connection to the body. While the server refuses for a passing reason it is tried again until the timeout.
-    func withDatabase<T: Sendable>(_ body: @escaping @Sendable (Connection) throws -> T) async throws -> T {
+    ///
+    /// - Parameter tellingNotices: whether the person is told what the server has to say beside its results.
+    func withDatabase<T: Sendable>(
+        tellingNotices: Bool = false, _ body: @escaping @Sendable (Connection) throws -> T
+    ) async throws -> T {
         let limit = try duration("connect-timeout", default: .seconds(5))
         let url = self["database-url"] ?? ""
         var options = ConnectionOptions()
         options.applicationName = "outrider command"
         options.connectTimeout = limit
+        if tellingNotices { options.onNotice = { complain("\($0.severity.lowercased()): \($0.message)") } }
         let session = Session(url, options: options)
         let end = ContinuousClock.now + limit
         var backoff = ReconnectBackoff()

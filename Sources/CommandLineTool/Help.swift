@@ -1,13 +1,13 @@
-import Glibc
 import Primitives
 
 /// Help texts, from what the commands declare.
 enum Help {
     static func overview(_ commands: [Command]) -> String {
         var text = """
-            \(bold("outrider")): a transactional outbox beside your service, on its own PostgreSQL.
+            \(bold("outrider")): a transactional outbox and saga engine beside your service, on its own PostgreSQL.
 
-            Services write messages with SQL, in their own transactions; Outrider delivers them.
+            Services publish messages and start sagas with SQL, in their own transactions; Outrider delivers the
+            messages, and runs the sagas to their end, or undoes what they did.
 
             \(bold("Usage:")) outrider COMMAND [options]
 
@@ -33,6 +33,7 @@ enum Help {
         ("Begin", ["dev", "demo"]),
         ("Run", ["migrate", "check", "plan", "test", "apply", "run"]),
         ("Messages", ["publish", "subscription", "dead-letters"]),
+        ("Sagas", ["start", "saga"]),
         ("Look after it", ["doctor", "version"]),
     ]
 
@@ -75,7 +76,5 @@ enum Help {
         return text
     }
 
-    private static let isColoured = isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == nil
-
-    static func bold(_ text: String) -> String { isColoured ? "\u{1B}[1m\(text)\u{1B}[0m" : text }
+    static func bold(_ text: String) -> String { Terminal.styled(text, .bold) }
 }

@@ -10,6 +10,8 @@ struct Listing {
     /// What is printed when there are none.
     let empty: String
     var columns: [String]
+    /// Longer cells are cut.
+    var cellWidth = 80
 
     func text(_ format: OutputFormat) -> String {
         switch format {
@@ -20,7 +22,7 @@ struct Listing {
 
     private var table: String {
         let header = columns.map { $0.replacing("_", with: " ") }
-        let cells = rows.map { row in columns.map { Self.cell(row[$0] ?? .null) } }
+        let cells = rows.map { row in columns.map { cell(row[$0] ?? .null) } }
         let widths = columns.indices.map { column in
             ([header] + cells).map { $0[column].count }.max() ?? 0
         }
@@ -33,18 +35,17 @@ struct Listing {
         }.joined()
     }
 
-    /// One line, at most 80 characters, times without their fractions.
-    private static func cell(_ value: JSON) -> String {
+    /// One line, times without their fractions.
+    private func cell(_ value: JSON) -> String {
         var text: String
         switch value {
         case .null: text = "-"
         case .string(let string):
-            text = Timestamp(rfc3339: string).map { String($0.rfc3339.prefix(19)) + "Z" } ?? string
+            text = Timestamp(rfc3339: string)?.brief ?? string
         case .array(let values): text = values.map { $0.string ?? $0.text }.joined(separator: ", ")
         default: text = value.text
         }
-        text = text.replacing("\n", with: " ")
-        return text.count > 80 ? text.prefix(79) + "…" : text
+        return text.plain.cut(to: cellWidth)
     }
 }
 
@@ -56,9 +57,8 @@ struct Record {
         guard format == .text, let members = value.object?.members else { return value.text + "\n" }
         let width = members.map(\.name.count).max() ?? 0
         return members.map { name, value in
-            let label = name.replacing("_", with: " ")
-            return
-                "\(label)\(String(repeating: " ", count: width - label.count))  \(value.string ?? (value.isNull ? "-" : value.text))\n"
+            let label = name.replacing("_", with: " ").padded(to: width)
+            return "\(label)  \((value.string ?? (value.isNull ? "-" : value.text)).plain)\n"
         }.joined()
     }
 }

@@ -10,7 +10,7 @@ package struct Operations {
     }
 
     /// In the order of the columns, which jsonb would not keep.
-    private func rows(_ statement: SQL) throws -> [JSON] {
+    func rows(_ statement: SQL) throws -> [JSON] {
         try connection.query("select row_to_json(r) from (\(statement)) r").map { try $0.decode(0, as: JSON.self) }
     }
 
@@ -46,8 +46,9 @@ package struct Operations {
     package func deadLetters(subscription: String?, closedToo: Bool, limit: Int) throws -> [JSON] {
         try rows(
             """
-            select d.id, d.subscription, d.topic, d.key, d.attempts, d.dead_at, d.reason, d.last_error, d.redriven_at, d.discarded_at
-            from outrider.dead_letters d
+            select d.id, d.kind, d.subscription, d.topic, s.saga, d.saga_id, d.step, d.key, d.attempts, d.dead_at, d.reason,
+                d.last_error, d.redriven_at, d.discarded_at
+            from outrider.dead_letters d left join outrider.sagas s on s.id = d.saga_id
             where (\(subscription)::text is null or d.subscription = \(subscription))
                 and (\(closedToo) or (d.redriven_at is null and d.discarded_at is null))
             order by d.dead_at desc limit \(limit)
@@ -58,8 +59,17 @@ package struct Operations {
         try rows("select * from outrider.dead_letters d where d.id = \(id)").first
     }
 
-    package func redrive(_ id: UUID) throws -> UUID {
-        try connection.query("select outrider.redrive(\(id))")[0].decode(0, as: UUID.self)
+    /// The message or the saga that is tried again.
+    package enum Redriven: Sendable {
+        case message(UUID)
+        case saga(UUID)
+    }
+
+    package func redrive(_ id: UUID) throws -> Redriven {
+        let rows = try connection.query(
+            "select outrider.redrive(\(id)), (select d.kind from outrider.dead_letters d where d.id = \(id))")
+        let redriven = try rows[0].decode(0, as: UUID.self)
+        return try rows[0].decode(1, as: String?.self) == "message" ? .message(redriven) : .saga(redriven)
     }
 
     package func redriveAll(subscription: String, before: Timestamp?) throws -> UUID {

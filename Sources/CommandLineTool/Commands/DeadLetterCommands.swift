@@ -4,7 +4,7 @@ import Store
 extension Command {
     static let deadLetters: [Command] = [
         Command(
-            name: "dead-letters list", summary: "lists what could not be delivered, the newest first",
+            name: "dead-letters list", summary: "lists what could not be delivered or done, the newest first",
             options: Option.database + [
                 .value("subscription", "NAME", "only those of one subscription"),
                 .value("limit", "N", "at most so many", fallback: "50"),
@@ -18,9 +18,13 @@ extension Command {
             let rows = try await arguments.withDatabase {
                 try Operations($0).deadLetters(subscription: subscription, closedToo: all, limit: limit)
             }
+            // Messages have no saga, and sagas no subscription.
+            let places = ["subscription", "topic", "saga", "step"].filter { name in
+                rows.contains { $0[name]?.isNull == false }
+            }
             let listing = Listing(
                 rows: rows, empty: all ? "there were no dead letters" : "no dead letters",
-                columns: ["id", "subscription", "topic", "key", "attempts", "dead_at", "reason", "last_error"]
+                columns: ["id", "kind"] + places + ["key", "attempts", "dead_at", "reason", "last_error"]
                     + (all ? ["redriven_at", "discarded_at"] : []))
             print(listing.text(format), terminator: "")
             return 0
@@ -42,6 +46,7 @@ extension Command {
             details: """
                 The message keeps its id, so that a handler that did succeed recognises it. All letters of a
                 subscription are redriven by a worker, step by step: see `outrider subscription operations`.
+                The letter of a saga has the saga tried again where it is stuck, as `outrider saga retry` does.
                 """,
             options: Option.database + [
                 .value("subscription", "NAME", "all open letters of this subscription"),
@@ -59,13 +64,17 @@ extension Command {
             }
             guard !arguments.operands.isEmpty else { throw UsageError("which ones? Give ids, or --subscription NAME") }
             for id in try arguments.operands.map({ try arguments.uuid($0, "a dead letter") }) {
-                let message = try await arguments.withDatabase { try Operations($0).redrive(id) }
-                print("redrove \(id) as message \(message)")
+                switch try await arguments.withDatabase({ try Operations($0).redrive(id) }) {
+                case .message(let message): print("redrove \(id) as message \(message)")
+                case .saga(let saga): print("redrove \(id): saga \(saga) tries again; see outrider saga show \(saga)")
+                }
             }
             return 0
         },
         Command(
             name: "dead-letters discard", summary: "closes one without sending it", usage: "ID --reason TEXT",
+            details:
+                "Not that of a saga, which would stay stuck: see `outrider saga skip` and `outrider saga terminate`.",
             options: Option.database + [.value("reason", "TEXT", "why it is not wanted; kept with it")]
         ) { arguments in
             let id = try arguments.uuid(try arguments.operand("the dead letter's id"), "a dead letter")

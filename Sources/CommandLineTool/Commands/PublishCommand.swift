@@ -1,4 +1,3 @@
-import EmbeddedPostgres
 import Primitives
 import Store
 
@@ -22,44 +21,16 @@ extension Command {
         guard let topic = arguments.operands.first, arguments.operands.count <= 2 else {
             throw UsageError("expected a topic and at most one payload, got \(arguments.operands.count) words")
         }
-        let payload = try payload(arguments.operands.dropFirst().first ?? "{}")
+        let payload = try arguments.document(arguments.operands.dropFirst().first ?? "{}", "the payload")
         var message = Operations.Publication(topic: topic, payload: payload)
         message.key = arguments["key"]
         message.id = try arguments["id"].map { try arguments.uuid($0, "a message") }
         message.deliverAt = try arguments.time("deliver-at")
         message.expiresAt = try arguments.time("expires-at")
         message.dedupeKey = arguments["dedupe-key"]
-        let headers = try arguments.all("header").map { text -> (name: String, value: JSON) in
-            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, !parts[0].isEmpty else {
-                throw UsageError("--header is '\(text)'; expected NAME=VALUE")
-            }
-            return (String(parts[0]), .string(String(parts[1])))
-        }
-        if !headers.isEmpty { message.headers = .object(JSONObject(headers)) }
+        message.headers = try arguments.headers()
         let published = message
         print(try await arguments.withDatabase { try Operations($0).publish(published) })
         return 0
-    }
-
-    private static func payload(_ word: String) throws -> String {
-        let text: String
-        switch word.first {
-        case "@":
-            guard let content = Files.text(String(word.dropFirst())) else {
-                throw CommandFailure("the file \(word.dropFirst()) cannot be read")
-            }
-            text = content
-        case "-" where word == "-":
-            guard let content = Files.text("/dev/stdin") else { throw CommandFailure("standard input cannot be read") }
-            text = content
-        default: text = word
-        }
-        do {
-            _ = try JSON(parsing: text)
-        } catch {
-            throw CommandFailure("the payload is not JSON: \(error)")
-        }
-        return text
     }
 }
