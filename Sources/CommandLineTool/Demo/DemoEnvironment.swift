@@ -14,29 +14,33 @@ final class DemoEnvironment: Sendable {
     let shop: DemoShop
     let shopServer: HTTPServer
     let url: String
+    /// This program, for children: seen from there, `/proc/self` is another one.
+    let executable = "/proc/\(getpid())/exe"
 
     var shopURL: String { "http://127.0.0.1:\(shopServer.port)" }
 
-    /// Starts the server in a folder, which keeps its data, and brings the schema up to date.
-    init(folder: String, shopAddress: String = "127.0.0.1:0") async throws {
+    /// Starts the server in a folder and brings the schema up to date.
+    ///
+    /// - Parameter startsEmpty: without the data that an earlier run left there.
+    init(folder: String, startsEmpty: Bool = false, shopAddress: String = "127.0.0.1:0") async throws {
         var absolute = folder
         if !folder.hasPrefix("/"), let current = getcwd(nil, 0) {
             absolute = "\(String(cString: current))/\(folder)"
             free(current)
         }
         do {
-            postgres = try EmbeddedPostgres(directory: absolute)
+            postgres = try Self.server(absolute, startsEmpty)
         } catch let error as EmbeddedPostgres.Failure where geteuid() == 0 && error.description.contains("initdb") {
             // As root the server runs as another user, who may not be let into this folder.
             complain("\(error)\nusing a folder below /var/tmp instead")
             let name = absolute.split(separator: "/").joined(separator: "-")
-            postgres = try EmbeddedPostgres(directory: "/var/tmp/outrider-\(name)")
+            postgres = try Self.server("/var/tmp/outrider-\(name)", startsEmpty)
         }
         url = postgres.url(database: "demo")
         let shop = DemoShop()
         self.shop = shop
         shopServer = try HTTPServer(address: shopAddress) { request, responder in
-            responder.respond(shop.answer(request))
+            shop.answer(request, responder)
         }
         let admin = Session(postgres.url())
         try await admin.run { connection in
@@ -48,6 +52,12 @@ final class DemoEnvironment: Sendable {
         let session = Session(url)
         _ = try await session.run { try Migrator().up(on: $0) }
         await session.close()
+    }
+
+    private static func server(_ directory: String, _ startsEmpty: Bool) throws -> EmbeddedPostgres {
+        // A folder that holds other things is left as it is, and refused.
+        if startsEmpty, EmbeddedPostgres.isUsable(directory) { Files.removeTree(directory) }
+        return try EmbeddedPostgres(directory: directory)
     }
 
     func stop() {

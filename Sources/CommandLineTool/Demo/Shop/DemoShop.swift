@@ -2,15 +2,18 @@ import HTTPServer
 import Primitives
 import Synchronization
 
-/// The services of a small shop: what the workflow files in `Workflows/` deliver to.
+/// A small shop: what the workflow files in `Workflows/` deliver to. Mail, warehouse and billing take messages, which is
+/// here; what sagas call is `DemoServices`.
 ///
 /// They behave like real ones: mail is sometimes busy, the warehouse can be taken down, and the billing refuses orders of
 /// blocked cards until somebody unblocks them. Each keeps a ledger of what it did, by idempotency key, which is what the
 /// demo is checked against in the end.
 final class DemoShop: Sendable {
     struct Ledger: Sendable {
-        /// Order numbers by service.
+        /// Numbers of orders that were created, by service.
         var orders: [String: Set<Int>] = [:]
+        /// What else the warehouse was told of orders, once for each message: numbers by topic.
+        var told: [String: [Int]] = [:]
         var requests = 0
         var refusals = 0
         /// Requests that repeated one that had been done: recognised by their key, done once.
@@ -24,6 +27,7 @@ final class DemoShop: Sendable {
         var blocksCards = true
     }
 
+    let services = DemoServices()
     private let state = Mutex(State())
 
     var ledger: Ledger { state.withLock { $0.ledger } }
@@ -36,12 +40,24 @@ final class DemoShop: Sendable {
         state.withLock { $0.blocksCards = false }
     }
 
-    func answer(_ request: ServerRequest) -> ServerResponse {
+    func answer(_ request: ServerRequest, _ responder: Responder) {
         let service = String(request.path.dropFirst())
-        guard ["email", "warehouse", "bills"].contains(service) else {
-            return .problem(
-                status: 404, title: "No such service", detail: "The shop has /email, /warehouse and /bills.")
+        if ["email", "warehouse", "bills"].contains(service) {
+            responder.respond(answer(request, of: service))
+        } else if let (response, delay) = services.answer(request) {
+            Task {
+                try await Task.sleep(for: delay)
+                responder.respond(response)
+            }
+        } else {
+            responder.respond(
+                .problem(
+                    status: 404, title: "No such service",
+                    detail: "The shop has /email, /warehouse and /bills, and what the sagas in Workflows call."))
         }
+    }
+
+    private func answer(_ request: ServerRequest, of service: String) -> ServerResponse {
         guard let order = (try? JSON(parsing: request.body))?["orderId"]?.int,
             let key = request.headers["idempotency-key"]
         else {
@@ -55,10 +71,13 @@ final class DemoShop: Sendable {
                 state.ledger.refusals += 1
                 return refusal
             }
-            if state.ledger.keys.insert("\(service) \(key)").inserted {
+            let topic = request.headers["ce-type"] ?? "order.created"
+            if !state.ledger.keys.insert("\(service) \(key)").inserted {
+                state.ledger.repeats += 1
+            } else if topic == "order.created" {
                 state.ledger.orders[service, default: []].insert(order)
             } else {
-                state.ledger.repeats += 1
+                state.ledger.told[topic, default: []].append(order)
             }
             return .json(["done": true])
         }
