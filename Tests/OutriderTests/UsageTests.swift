@@ -15,7 +15,7 @@ struct UsageTests {
     /// Every command with its options.
     private static let commands: [String: [String]] = [
         "dev": ["directory"] + worker,
-        "demo": ["orders", "workflows", "directory"],
+        "demo": ["orders", "sagas", "workflows", "directory"],
         "migrate": database + ["to", "handlers-only", "format"],
         "check": ["workflows", "format"],
         "plan": ["workflows", "format", "saga"],
