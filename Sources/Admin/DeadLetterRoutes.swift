@@ -79,7 +79,7 @@ struct DeadLetterRoutes {
             ]
         ) { call in
             let id = try call.required("id").id()
-            let message = try await database.run { try $0.redrive(id) }
+            let message = try await database.run { try $0.redrive(id).id }
             return .json(["id": JSON("\(message)")], status: 202)
         }
     }

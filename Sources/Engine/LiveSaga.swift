@@ -45,6 +45,8 @@ struct LiveSaga {
     var suspectUntil: Timestamp?
     /// When the machine wants to be told that time has passed.
     var due: Timestamp?
+    /// When it was last told.
+    var tickedAt: Timestamp?
     /// Nothing of it is written before: the database was not able to.
     var postponedUntil: Timestamp?
     private let startsAt: Timestamp
@@ -78,7 +80,12 @@ struct LiveSaga {
     /// It has not begun, and nothing stands in its way but perhaps the time that it is to start at.
     var isFresh: Bool { machine.state.begunAt == nil && machine.state.status == .running }
 
-    var nextDue: Timestamp? { isFresh ? startsAt : machine.nextDue }
+    var nextDue: Timestamp? {
+        guard let due = isFresh ? startsAt : machine.nextDue else { return nil }
+        // What the machine was told already it is not told again and again.
+        guard let tickedAt, due <= tickedAt else { return due }
+        return tickedAt + .milliseconds(250)
+    }
 
     /// Nothing can come of it but by time or mail.
     var isAtRest: Bool {

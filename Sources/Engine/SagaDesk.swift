@@ -17,6 +17,8 @@ struct SagaDesk {
         let call: Effect.CallEffect
         let policy: RetryPolicy
         let endpoint: ResolvedEndpoint?
+        /// Of an async call.
+        let token: String?
         /// Its saga was lost with a session: its answer is late.
         var isOrphan = false
     }
@@ -28,14 +30,15 @@ struct SagaDesk {
     private var sent: [UInt64: Sent] = [:]
     private var nextRequest: UInt64 = 1
     private var random = SystemRandomNumberGenerator()
+    /// Calls that this machine had no means to make, to be made a little later. They count as in flight.
+    private var unsent: [(saga: UUID, number: Int, call: Effect.CallEffect, at: Timestamp)] = []
     /// Sagas whose machines were told something since the last exchange.
     private var touched: Set<UUID> = []
     /// Of sagas that are not here any more: late answers for their histories, rows to give back.
     private var asides: [(commit: SagaCommit, notBefore: Timestamp?)] = []
     /// Numbers sagas that were taken up, and asides.
     private var count = 0
-    /// What to add to this machine's clock to get the database's.
-    var clockOffset = Duration.zero
+    var clock = DatabaseClock(.now())
     var isDraining = false
 
     private let exposed: [String: String]
@@ -57,7 +60,7 @@ struct SagaDesk {
     }
 
     /// The time by the database's clock.
-    var now: Timestamp { .now() + clockOffset }
+    var now: Timestamp { clock.now }
 
     // MARK: - Coming and going
 
@@ -138,6 +141,7 @@ struct SagaDesk {
         }
         sagas = [:]
         touched = []
+        unsent = []
         for id in sent.keys { sent[id]!.isOrphan = true }
     }
 
@@ -164,12 +168,14 @@ struct SagaDesk {
 
     /// When the next saga's time comes.
     var due: Timestamp? {
+        // Of one that is busy its own answer is heard first.
+        let idle = sagas.values.lazy.filter { !$0.isBusy }
         let postponed = [
-            sagas.values.lazy.compactMap(\.postponedUntil).min(), sagas.values.lazy.compactMap(\.suspectUntil).min(),
-            asides.lazy.compactMap(\.notBefore).min(),
+            idle.compactMap(\.postponedUntil).min(), sagas.values.lazy.compactMap(\.suspectUntil).min(),
+            asides.lazy.compactMap(\.notBefore).min(), unsent.lazy.map(\.at).min(),
         ]
         // A worker that stops begins nothing, whatever comes due.
-        let due = isDraining ? nil : sagas.values.lazy.compactMap(\.due).min()
+        let due = isDraining ? nil : idle.compactMap(\.due).min()
         return (postponed + [due]).compactMap(\.self).min()
     }
 
@@ -262,6 +268,7 @@ struct SagaDesk {
         guard !isDraining else { return }
         for (id, saga) in sagas where saga.due.map({ $0 <= now }) == true && !saga.isBusy {
             sagas[id]!.due = nil
+            sagas[id]!.tickedAt = now
             tell(id, saga.isFresh ? .begin : .tick)
         }
     }
@@ -277,6 +284,9 @@ struct SagaDesk {
         guard !sent.isOrphan, sagas[sent.saga] != nil else {
             return recordLate(sent.saga, sent.lane, (call.step, call.op, call.attempt))
         }
+        if case .failure(let failure) = exchange.result, case .noResources = failure.kind {
+            return keep(sent, failure)
+        }
         sagas[sent.saga]!.inFlight -= 1
         touched.insert(sent.saga)
         if case .failure(let failure) = exchange.result, failure.isCancelled {
@@ -287,6 +297,41 @@ struct SagaDesk {
         metrics.handlerDuration("saga:\(sagas[sent.saga]!.context.name)").observe(exchange.duration)
         sagas[sent.saga]!.answers.append((call.step, call.op, call.attempt))
         tell(sent.saga, .answered(call.step, call.op, send: call.send, result))
+    }
+
+    /// Nothing was sent, and the handler has no part in it.
+    private mutating func keep(_ sent: Sent, _ failure: TransportFailure) {
+        log.error("http.no_resources", ["error": failure.message], limitPerSecond: 1)
+        guard let saga = sagas[sent.saga] else { return }
+        let call = sent.call
+        if let token = sent.token {
+            sagas[sent.saga]!.tokens[LiveSaga.TokenKey(step: call.step, op: call.op, send: call.send)] = token
+        }
+        unsent.append((sent.saga, saga.number, call, now + .seconds(1)))
+    }
+
+    /// Calls that may be possible now.
+    mutating func takeUnsent() -> [(UUID, Effect.CallEffect)] {
+        guard !unsent.isEmpty else { return [] }
+        let now = now
+        let due = unsent.filter { $0.at <= now }
+        unsent.removeAll { $0.at <= now }
+        return due.compactMap { saga, number, call, _ in
+            guard sagas[saga]?.number == number else { return nil }
+            sagas[saga]!.inFlight -= 1
+            touched.insert(saga)
+            return (saga, call)
+        }
+    }
+
+    /// The worker stops: another one makes them.
+    mutating func giveUpUnsent() {
+        for (saga, number, _, _) in unsent where sagas[saga]?.number == number {
+            sagas[saga]!.inFlight -= 1
+            sagas[saga]!.isAbandoned = true
+            touched.insert(saga)
+        }
+        unsent = []
     }
 
     /// A call that this worker cannot make.
@@ -374,15 +419,23 @@ struct SagaDesk {
     ) -> HTTPRequest? {
         guard let saga = sagas[id] else { return nil }
         guard isWanted(id, call.step, call.op, send: call.send) else { return nil }
+        let now = now
+        guard now < call.deadline else {
+            cannotSend(id, call, "its time was over before it was sent")
+            return nil
+        }
+        var call = call
+        call.timeout = min(call.timeout, call.deadline - now)
         let number = nextRequest
         nextRequest += 1
         sagas[id]!.inFlight += 1
         let key = LiveSaga.TokenKey(step: call.step, op: call.op, send: call.send)
+        let token = sagas[id]!.tokens.removeValue(forKey: key)
         sent[number] = Sent(
-            saga: id, lane: saga.lane, call: call, policy: saga.machine.policy(call.step, call.op), endpoint: endpoint)
+            saga: id, lane: saga.lane, call: call, policy: saga.machine.policy(call.step, call.op), endpoint: endpoint,
+            token: token)
         return SagaRequest.make(
-            id: number, call, saga.context, endpoint: endpoint, token: sagas[id]!.tokens.removeValue(forKey: key),
-            callbackURL: callbackURL, now: now)
+            id: number, call, saga.context, endpoint: endpoint, token: token, callbackURL: callbackURL, now: now)
     }
 
     /// What was decided after a request, in the same commit, may speak against it.

@@ -24,7 +24,7 @@ final class SagaLoop: Sendable {
         var woken: [Int32] = []
         var resetFloors: [Int32] = []
         var mustReload = false
-        var clockOffset = Duration.zero
+        var clock = DatabaseClock(.now())
         var isDraining = false
         var drainEnds: ContinuousClock.Instant?
         var stops = false
@@ -92,7 +92,7 @@ final class SagaLoop: Sendable {
     func wake(_ lanes: [Int32]) { tell { $0.woken += lanes } }
     func resetFloors(_ lanes: [Int32]) { tell { $0.resetFloors += lanes } }
     func reload() { tell { $0.mustReload = true } }
-    func setClock(_ databaseTime: Timestamp) { inbox.withLock { $0.clockOffset = databaseTime - .now() } }
+    func setClock(_ databaseTime: Timestamp) { inbox.withLock { $0.clock = DatabaseClock(databaseTime) } }
 
     func extendLease(of token: UUID, to end: ContinuousClock.Instant) {
         lease.withLock { $0 = Lease(token: token, ends: end) }

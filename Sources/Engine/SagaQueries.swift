@@ -76,7 +76,7 @@ final class SagaQueries: Sendable {
 
     /// Runs the statement, tells the machine, and writes its decision.
     func run(
-        _ saga: LiveSaga, _ query: Effect.QueryEffect, token: UUID, clockOffset: Duration,
+        _ saga: LiveSaga, _ query: Effect.QueryEffect, token: UUID, clock: DatabaseClock,
         evaluate: @escaping @Sendable (Effect.Evaluation) -> Result<[JSON], ExpressionError>
     ) async -> Outcome {
         let number = await enter()
@@ -85,7 +85,7 @@ final class SagaQueries: Sendable {
         }
         defer { leave(number) }
         let transaction = QueryTransaction(
-            saga: saga, query: query, token: token, worker: worker, exposed: exposed, clockOffset: clockOffset,
+            saga: saga, query: query, token: token, worker: worker, exposed: exposed, clock: clock,
             role: Self.role, lockTimeout: Self.lockTimeout, evaluate: evaluate)
         // Of a session that was lost while it was idle one hears only when it is used.
         for _ in 1...2 {
@@ -145,7 +145,7 @@ private struct QueryTransaction: Sendable {
     let token: UUID
     let worker: String
     let exposed: [String: String]
-    let clockOffset: Duration
+    let clock: DatabaseClock
     let role: String
     let lockTimeout: Duration
     let evaluate: @Sendable (Effect.Evaluation) -> Result<[JSON], ExpressionError>
@@ -186,7 +186,7 @@ private struct QueryTransaction: Sendable {
             """)[0].decode(0, as: Int64.self)
         guard Int(count) == saga.factCount else { return nil }
         let outcome = try execute(on: connection)
-        tell(.answered(query.step, query.op, send: query.send, outcome), at: .now() + clockOffset, &saga)
+        tell(.answered(query.step, query.op, send: query.send, outcome), at: clock.now, &saga)
         try write(&saga, on: connection)
         let facts = saga.commit.facts
         saga.isCommitted()

@@ -53,9 +53,11 @@ final class SagaSession {
             guard loop.session()?.token == life.token else {
                 throw PostgresError.connectionLost("the worker began anew")
             }
+            guard loop.holdsLease(life.token) else { throw PostgresError.connectionLost("its lease is over") }
             guard takeInbox(&desk) else { return }
             if let reloadsAt, reloadsAt <= .now { try reload() }
             desk.tick()
+            sendOut((desk.takeUnsent(), []), &desk)
             try readMail(&desk)
             var exchange = SagaExchange()
             exchange.commits = desk.commits()
@@ -76,7 +78,7 @@ final class SagaSession {
     /// False when the thread is to stop.
     private func takeInbox(_ desk: inout SagaDesk) -> Bool {
         let inbox = loop.takeInbox()
-        desk.clockOffset = inbox.clockOffset
+        desk.clock = inbox.clock
         for exchange in inbox.exchanges { desk.answered(exchange) }
         for (saga, number, evaluation, result) in inbox.evaluated {
             desk.evaluated(saga, number: number, evaluation, result)
@@ -93,6 +95,7 @@ final class SagaSession {
             cancelledAt = now
             loop.client.withLock { $0 }?.cancelAll()
             loop.queries.cancelAll()
+            desk.giveUpUnsent()
         }
         return !inbox.stops
     }
@@ -112,9 +115,9 @@ final class SagaSession {
                 lanes[id]!.polling.gaveLockBack()
             }
             guard !desk.isDraining else { continue }
-            let room = lane.startsSagas ? 500 : Self.mostActive - active[id, default: 0]
-            // Many small claims would cost more than they bring.
-            guard room >= Self.mostActive / 4 else { continue }
+            guard let room = lane.startsSagas ? 500 : room(active[id, default: 0], of: desk.sagas.count) else {
+                continue
+            }
             switch lane.polling.state {
             case .asleep, .benched: continue
             case .at(let instant) where max(instant, claimsAgainAt) > now:
@@ -142,6 +145,18 @@ final class SagaSession {
             if loop.peers() > 0, !loop.health.current.isHousekeeper { exchange.tellsOfDue = true }
         }
         return pause
+    }
+
+    /// How many more sagas of a type that has so many in memory, of all in memory; nil when it is not worth a claim. As a rule
+    /// each has one call in flight. When all types together are at the limit, each may still have its share, whatever the
+    /// others' handlers do.
+    private func room(_ active: Int, of all: Int) -> Int? {
+        let limit = loop.configuration.concurrency
+        let share = max(1, limit / max(1, lanes.count))
+        let most = min(Self.mostActive, max(limit - all + active, share))
+        let room = most - active
+        // Many small claims would cost more than they bring.
+        return room >= max(1, most / 4) ? room : nil
     }
 
     // MARK: - Mail
@@ -285,10 +300,10 @@ final class SagaSession {
 
     private func query(_ id: UUID, _ query: Effect.QueryEffect, _ desk: inout SagaDesk) {
         guard let saga = desk.queryBegins(id, query) else { return }
-        let (loop, token, offset) = (loop, life.token, desk.clockOffset)
+        let (loop, token, clock) = (loop, life.token, desk.clock)
         Task {
             let evaluator = loop.evaluator(saga.lane)
-            let outcome = await loop.queries.run(saga, query, token: token, clockOffset: offset) { evaluation in
+            let outcome = await loop.queries.run(saga, query, token: token, clock: clock) { evaluation in
                 blocking { await SagaLoop.values(of: evaluation, by: evaluator) }
             }
             loop.tell { $0.queried.append((id, saga.number, query, outcome)) }

@@ -63,6 +63,12 @@ package struct Operations {
     package enum Redriven: Sendable {
         case message(UUID)
         case saga(UUID)
+
+        package var id: UUID {
+            switch self {
+            case .message(let id), .saga(let id): id
+            }
+        }
     }
 
     package func redrive(_ id: UUID) throws -> Redriven {

@@ -46,3 +46,51 @@ struct ScarcityTests {
         #expect(result.errors.contains("raise ulimit -n"), "\(result.errors)")
     }
 }
+
+/// What becomes of sagas when the worker's machine lacks something.
+struct SagaScarcityTests {
+    static let saga = """
+        saga: order
+        version: 1
+        defaults: { timeout: 60s, retry: { attempts: 1 } }
+        steps:
+          - id: one
+            call: { http: POST /one, endpoint: shop }
+          - id: two
+            call: { http: POST /two, endpoint: shop }
+        """
+
+    private func startAndFinish(_ scene: Scene, meanwhile: () async throws -> Void) async throws {
+        try await scene.act("select outrider.start_saga('order', '{}') from generate_series(1, 200)")
+        try await meanwhile()
+        scene.handler.answerHeld()
+        try await eventually("all are done", within: .seconds(60)) {
+            try await scene.database.count("select count(*) from outrider.sagas where status <> 'completed'") == 0
+        }
+        #expect(scene.calls.count == 400)
+    }
+
+    /// A call that cannot be made for want of a descriptor is no try.
+    @Test func withoutADescriptorForItsCallASagaWaits() async throws {
+        try await Scene.playing(Self.saga, Script(["/one": [.nothing]])) { scene in
+            let worker = try await scene.worker()
+            let limited = try await Program.run(["prlimit", "--pid", String(worker.id), "--nofile=64:64"])
+            #expect(limited.exit == .code(0), "\(limited.output)")
+            try await startAndFinish(scene) {
+                try await worker.waitForLog("http.no_resources")
+                try await scene.handler.wait(for: 10)
+            }
+            worker.terminate()
+            #expect(try await worker.exit() == .code(0))
+        }
+    }
+
+    @Test func aWorkerTakesUpNoMoreSagasThanItMayMakeCalls() async throws {
+        try await Scene.playing(Self.saga, Script(["/one": [.nothing]])) { scene in
+            let worker = try RunningOutrider(["run"], environment: scene.environment, openFiles: 130)
+            try await worker.waitForLog("worker.ready")
+            try await startAndFinish(scene) { try await scene.handler.wait(for: 30) }
+            #expect(!worker.log.contains("http.no_resources"))
+        }
+    }
+}

@@ -172,6 +172,41 @@ struct SagaUndoTests {
         }
     }
 
+    /// While the pivot is under way a reason to abort is only noted.
+    @Test(arguments: [200, 422]) func cancellingWhileThePivotIsUnderWayWaitsForItsOutcome(status: Int) async throws {
+        try await Scene.playing(Self.pivot, Script(["/pay": [.nothing]])) { scene in
+            let worker = try await scene.worker()
+            let id = try await scene.start("order")
+            try await scene.handler.wait(for: 1, at: "/pay")
+            try await scene.act("select outrider.cancel_saga(\(id), 'no')")
+            try await eventually("it is noted") { try await scene.history(of: id).last == "noted" }
+            scene.handler.answerHeld(.json(.null, status: status))
+            try await scene.wait(for: id, status == 200 ? "completed" : "compensated")
+            #expect(scene.calls.suffix(1) == [status == 200 ? "/ship" : "/release"])
+            _ = worker
+        }
+    }
+
+    @Test func theSagasTimeoutAbortsItAndDoesNotLimitTheCompensations() async throws {
+        let saga = Scene.order.replacing("version: 1", with: "version: 1\ntimeout: 1s")
+            .replacing("  - id: ship", with: "  - id: handed\n    await: { event: handed-over }\n  - id: ship")
+        let hooks = """
+
+            on_compensated: { publish: { topic: undone, payload: "${ .failure.type }" } }
+            """
+        let script = Script(["/refund": [.status(500), .status(500), .status(200)]])
+        try await Scene.playing(saga + hooks, script) { scene in
+            let worker = try await scene.worker()
+            let id = try await scene.play("order", #"{"n": 1}"#, to: "compensated")
+            #expect(scene.calls == ["/reserve", "/charge", "/refund", "/refund", "/refund", "/release"])
+            #expect(
+                try await scene.database.value("select payload ->> 0 from outrider.messages where topic = 'undone'")
+                    == "timeout")
+            #expect(try await scene.history(of: id).filter { $0 == "aborting" }.count == 1)
+            _ = worker
+        }
+    }
+
     @Test func aFailureInABranchEndsTheOthersAndUndoesAllThatStarted() async throws {
         let saga = """
             saga: fork

@@ -106,7 +106,7 @@ struct SagaWaitTests {
             version: 1
             steps:
               - id: sleep
-                wait: { for: 2s }
+                wait: { for: 5s }
               - id: ring
                 call: { http: POST /ring, endpoint: shop }
             """
@@ -116,7 +116,9 @@ struct SagaWaitTests {
             for _ in 1...20 { ids.append(try await scene.start("alarm")) }
             for id in ids { try await scene.wait(for: id, toWaitFor: "sleep") }
             first.kill9()
-            try await scene.act("select pg_sleep(2.1)")
+            try await eventually("all have come due") {
+                try await scene.database.value("select max(due_at) < clock_timestamp() from outrider.scheduled")
+            }
             let workers = [try await scene.worker(), try await scene.worker()]
             for id in ids { try await scene.wait(for: id, "completed") }
             #expect(scene.calls.count == 20)
