@@ -69,8 +69,8 @@ extension SagaMachine {
     // MARK: - Outcomes
 
     mutating func answered(_ path: StepPath, _ op: Op, send: Int, _ result: SagaEvent.TryResult) {
-        guard let effort = state.effort(path, op), effort.sends == send, case .trying(let end) = effort.phase,
-            state.status != .terminated, !isEvaluating(path)
+        guard let effort = state.effort(path, op), effort.sends == send, let end = effort.patience,
+            effort.isAwaitingAnswer || result.isFinal, state.status != .terminated, !isEvaluating(path)
         else {
             // After a callback the 202 comes late as a rule.
             if result == .accepted { return }
@@ -99,7 +99,7 @@ extension SagaMachine {
 
     mutating func calledBack(_ path: StepPath, _ op: Op, send: Int, _ callback: SagaEvent.Callback) {
         guard let effort = state.effort(path, op), effort.sends == send, effort.request?.isAsync == true,
-            effort.isAwaitingCallback, state.status != .terminated, !isEvaluating(path)
+            let end = effort.patience, state.status != .terminated, !isEvaluating(path)
         else {
             return record(.late("callback: \(callback.summary)"), path, op, attempt: tryNumber(path, op))
         }
@@ -110,9 +110,8 @@ extension SagaMachine {
         case .heartbeat where isAborting(op):
             record(.late("callback: heartbeat"), path, op, attempt: effort.attempts)
         case .heartbeat(let time):
-            let until = max(effort.patience ?? countedNow, countedNow.adding(time))
-            record(
-                .heartbeat(until: min(effort.deadline ?? .latest, until, .latest)), path, op, attempt: effort.attempts)
+            let until = min(effort.deadline ?? .latest, max(end, countedNow.adding(time)), .latest)
+            record(.heartbeat(until: until), path, op, attempt: effort.attempts)
         }
     }
 
@@ -303,7 +302,9 @@ extension SagaProgram {
 }
 
 extension Effort {
-    fileprivate var isAwaitingCallback: Bool { patience != nil }
+    fileprivate var isAwaitingAnswer: Bool {
+        if case .trying = phase { true } else { false }
+    }
 
     /// How long the answer or the callback is waited for.
     fileprivate var patience: Timestamp? {
@@ -315,6 +316,14 @@ extension Effort {
 }
 
 extension SagaEvent.TryResult {
+    /// It is an outcome even when a heartbeat came before the answer and a callback is awaited.
+    fileprivate var isFinal: Bool {
+        switch self {
+        case .succeeded, .refused: true
+        case .accepted, .ongoing, .failed: false
+        }
+    }
+
     /// For the history, without the handler's words.
     fileprivate var summary: String {
         switch self {

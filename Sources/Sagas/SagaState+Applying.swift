@@ -102,9 +102,13 @@ extension SagaState {
         case .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .received: goOn(fact, path, op)
         case .succeeded, .stepFailed, .skipped: endStep(fact, path, op, program)
         case .retried(let input, _): retryStep(input, fact.at, path, op, program)
-        case .resolved(let happened, _): if !happened { change(path, op) { $0.mayHaveHappened = false } }
+        case .resolved(happened: false, _):
+            change(path, op) { effort in
+                effort.mayHaveHappened = false
+                effort.isOngoing = false
+            }
         case .begun, .aborting, .noted, .compensating, .completed, .compensated, .failed, .stuck, .terminated,
-            .suspended, .resumed, .signalled, .refused, .hookFailed, .late:
+            .suspended, .resumed, .signalled, .refused, .hookFailed, .late, .resolved(happened: true, _):
             break
         }
     }

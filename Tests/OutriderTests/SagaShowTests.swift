@@ -359,6 +359,41 @@ struct SagaShowTests {
         }
     }
 
+    @Test func ofAStuckSubSagaTheParentSaysWhereToLook() async throws {
+        let sagas = """
+            saga: ship
+            version: 1
+            steps:
+              - id: pay
+                run: { saga: payment, input: "${ .input }" }
+            ---
+            saga: payment
+            version: 1
+            steps:
+              - id: charge
+                pivot: true
+                retry: { attempts: 1 }
+                call: { http: POST /charge, endpoint: shop }
+            """
+        try await SagaScene.with(sagas, replies: ["POST /charge": [.status(500)]]) { scene in
+            let id = try await scene.start("ship", "{}")
+            try await eventually("its sub-saga is stuck") {
+                try await scene.json("saga list --status stuck").array?.count == 1
+            }
+            let child = try await scene.json("saga list --status stuck")[0]?["id"]?.string ?? ""
+            let shown = try await scene.run("saga show", id).output
+            #expect(shown.contains("  sub-saga            payment \(child) stuck\n"), "\(shown)")
+            #expect(
+                shown.hasSuffix(
+                    """
+                    What helps:
+                      Help its sub-saga payment, which is stuck
+                        outrider saga show \(child)
+
+                    """), "\(shown)")
+        }
+    }
+
     @Test func oneThatHasNotBegunSaysWhenItStarts() async throws {
         try await Scene.with(workflows: Self.order + "\n---\nendpoint: shop\nurl: ${ $env.SHOP }") { scene in
             #expect(try await scene.command("apply").exit == .code(0))

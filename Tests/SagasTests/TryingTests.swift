@@ -377,6 +377,25 @@ struct TryingTests {
         #expect(saga.due == .seconds(300))
     }
 
+    @Test func answerThatSettlesItCountsAfterAHeartbeat() {
+        var saga = SagaRun(.asyncCall("a").undone())
+        _ = saga.begin()
+        _ = saga.callBack("a", .heartbeat(.seconds(300)))
+        let before = saga.state
+        #expect(saga.answer("a", .unknown) == [])
+        #expect(saga.answer("a", .ongoing(retryAfter: nil)) == [])
+        #expect(saga.state == before)
+        #expect(saga.succeed("a", 5) == ["tell parent completed"])
+        #expect(saga.step("a").output == 5)
+    }
+
+    @Test func refusalCountsAfterAHeartbeat() {
+        var saga = SagaRun(.asyncCall("a").undone())
+        _ = saga.begin()
+        _ = saga.callBack("a", .heartbeat(.seconds(300)))
+        #expect(saga.refuse("a") == ["tell parent failed"])
+    }
+
     @Test func callbackToACallThatIsNotAsyncChangesNothing() {
         var saga = SagaRun(.call("a"))
         _ = saga.begin()

@@ -15,6 +15,9 @@ struct SagaAdvice {
         } else if saga.status == .running {
             for effort in timeline.efforts where effort.ended == nil { tellOfEvent(effort) }
         }
+        for child in saga.subSagas where child.status == "stuck" {
+            lines.append(("Help its sub-saga \(child.name), which is stuck", "outrider saga show \(child.id)"))
+        }
     }
 
     private mutating func add(_ sentence: String, _ command: String, _ rest: String = "") {

@@ -18,6 +18,16 @@ struct RandomRun {
         /// A request takes effect.
         case effect(StepPath, Op)
         case recovery
+        /// From a worker that has stopped by itself.
+        case handover
+
+        /// It dies with its worker.
+        var isInFlight: Bool {
+            switch self {
+            case .answer, .statement, .handover: true
+            case .mail, .effect, .recovery: false
+            }
+        }
     }
 
     private struct Plan {
@@ -114,7 +124,7 @@ struct RandomRun {
     /// The next thing in time: something that is planned, or a tick.
     private mutating func happen() throws(Violation) {
         let next = plans.indices.min { plans[$0].at < plans[$1].at }
-        let due = isDown ? nil : machine.nextDue
+        let due = isDown || machine.startsNothing ? nil : machine.nextDue
         if let due, next.map({ due <= plans[$0].at }) ?? true {
             now = max(now, due)
             // Late now and then; what else was due meanwhile comes after it.
@@ -126,6 +136,7 @@ struct RandomRun {
         now = max(now, plan.at)
         switch plan.happening {
         case .recovery: try recover()
+        case .handover: try handOver()
         case .effect(let path, let op): take(path, op)
         case .mail(let event):
             // Nobody reads it now.
@@ -246,12 +257,7 @@ struct RandomRun {
 
     private mutating func die() {
         isDown = true
-        plans.removeAll { plan in
-            switch plan.happening {
-            case .answer, .statement: true
-            case .mail, .effect, .recovery: false
-            }
-        }
+        plans.removeAll(where: \.happening.isInFlight)
         // What was in flight is unknown from now on.
         for path in shadow.starts {
             if case .trying? = shadow.effort(path, .action)?.phase { uncertain.insert(path) }
@@ -264,7 +270,29 @@ struct RandomRun {
         isDown = false
         machine = SagaMachine(program, head, history: history)
         if machine.state != shadow { throw Violation("the history gives another state as a whole") }
+        // News that woke it comes first.
+        if !isCalm, random.chance(20) {
+            try deliver(drawnMail, isMail: true)
+            if isDown { return }
+        }
         try deliver(.recovered)
+    }
+
+    /// The worker is asked to stop: it waits for what is in flight, and another one takes over.
+    private mutating func drain() throws(Violation) {
+        note("the worker stops")
+        machine.startsNothing = true
+        let inFlight = plans.filter(\.happening.isInFlight).map(\.at)
+        if let last = inFlight.max() {
+            plans.append(Plan(at: last + .microseconds(1), happening: .handover))
+        } else {
+            try handOver()
+        }
+    }
+
+    private mutating func handOver() throws(Violation) {
+        note("another worker takes over")
+        try recover()
     }
 
     private func values(of evaluation: Effect.Evaluation) -> Result<[JSON], ExpressionError> {
@@ -520,6 +548,7 @@ struct RandomRun {
         case 10..<14: try ask(.resume)
         case 14: if machine.state.status == .stuck { try operate() }
         case 15: if machine.state.status == .stuck { try operate() } else { try ask(.retry(input: nil)) }
+        case 16 where random.chance(50): if !machine.startsNothing { try drain() }
         case 16: if machine.state.status != .completed { try ask(.undo(reason: "x")) }
         case 17: try ask(.skip(step: "none", reason: "x", output: .null))
         default: try repeatAnAnswer()
@@ -545,7 +574,10 @@ struct RandomRun {
         let (path, op, send) = random.pick(answered)
         guard let effort = shadow.effort(path, op) else { return }
         var isStale = send < effort.sends
-        if case .trying = effort.phase {} else { isStale = true }
+        switch effort.phase {
+        case .trying, .callback: break
+        case .idle, .retrying, .ongoing, .timer, .signal, .received, .child: isStale = true
+        }
         guard isStale else { return }
         let before = machine.state
         let result = random.pick([
