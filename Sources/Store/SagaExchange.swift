@@ -116,7 +116,7 @@ package struct SagaExchange {
         with called as (
             select distinct m.saga_id, t.lane
             from unnest(\(commits.map(\.saga)), \(commits.map(\.lane))) t (saga, lane)
-            join outrider.saga_mail m on m.saga_id = t.saga
+            join outrider.saga_mail m on m.saga_id = any (array[t.saga])
         ), queued as (
             insert into outrider.delivery (subscription_id, message_id) select c.lane, c.saga_id from called c
         )
@@ -153,7 +153,7 @@ package struct SagaExchange {
         select c.id, c.subscription_id, c.message_id, c.rescues, t.claims > 1, t.name, t.hash, t.key, t.input, t.started_at,
             t.parent_id is not null, t.headers ->> 'traceparent',
             not exists (select from taken t where t.id = c.message_id)
-                and not exists (select from outrider.saga s where s.id = c.message_id and s.owner = \(token))
+                and not exists (select from outrider.saga s where s.id = any (array[c.message_id]) and s.owner = \(token))
         from (select c.*, row_number() over (partition by c.message_id order by c.id) as n from c) c
         left join taken t on t.id = c.message_id and c.n = 1
         order by c.id

@@ -3,6 +3,9 @@ import Primitives
 import Sagas
 
 /// The statements that write the decisions of many sagas at once, in the order in which they must run.
+///
+/// Rows are looked up by `= any (array[…])` for the reason that `ClaimedDelivery.isRow` gives: of a plain join the planner makes
+/// a hash of the whole table when its statistics say that it is small.
 enum SagaWriting {
     static func statements(_ commits: [SagaCommit], token: UUID, worker: String) -> [SQL] {
         guard !commits.isEmpty else { return [] }
@@ -49,7 +52,7 @@ enum SagaWriting {
                 \(rows.map(\.failure)), \(rows.map(\.trouble)), \(rows.map(\.output)), \(rows.map(\.skipped)),
                 \(rows.map(\.deadline)), \(rows.map(\.hasEnded)))
                 t (saga, status, suspended, pivoted, failure, trouble, output, skipped, deadline, ended)
-            where s.id = t.saga
+            where s.id = any (array[t.saga])
             """
         ]
         let ended = changed.filter(\.1.hasEnded).map(\.0)
@@ -57,9 +60,12 @@ enum SagaWriting {
             statements.append(
                 """
                 delete from outrider.saga_key k
-                using outrider.saga s, outrider.saga_type t
-                where s.id = any (\(ended)) and t.id = s.type_id and t.reuse_key and k.name = s.name and k.key = s.key
-                    and k.saga_id = s.id
+                using (
+                    select s.id, s.name, s.key from outrider.saga s
+                    join outrider.saga_type t on t.id = s.type_id and t.reuse_key
+                    where s.id = any (\(ended))
+                ) e
+                where k.name = any (array[e.name]) and k.key = any (array[e.key]) and k.saga_id = e.id
                 """)
         }
         return statements
@@ -191,7 +197,7 @@ enum SagaWriting {
             )
             update outrider.saga s
             set owner = null, waiting_for = r.waiting_for, timer = (select t.id from timer t where t.message_id = r.saga)
-            from r where s.id = r.saga and s.owner = \(token)
+            from r where s.id = any (array[r.saga]) and s.owner = \(token)
             """)
         return statements
     }
