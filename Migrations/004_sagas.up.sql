@@ -407,8 +407,12 @@ begin
         return false;
     end if;
     select s.* into one from outrider.saga s where s.id = callback.saga_id;
-    if one.id is null then
-        return false;  -- its retention ended in between
+    if one.finished_at is not null then
+        -- Its retention may end at this moment: the mail would lie there for ever.
+        perform from outrider.saga s where s.id = one.id for key share;
+    end if;
+    if not found then
+        return false;
     end if;
     perform outrider.mail(one, 'callback', name, payload, callback.step, callback.op, callback.send);
     if name <> 'heartbeat' then

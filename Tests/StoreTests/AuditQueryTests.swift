@@ -13,7 +13,7 @@ struct AuditQueryTests {
     }
 
     /// What a question's answer must have: a row with these members, and no more rows than `most`.
-    private struct Answer {
+    struct Answer {
         var row: [String: JSON]
         var columns: [String]
         var most = Int.max
@@ -21,10 +21,10 @@ struct AuditQueryTests {
 
     @Test func everyQuestionIsAnswered() async throws {
         let questions = try Self.questions()
-        #expect(questions.count >= 20)
+        #expect(questions.count >= 40)
         try await TestDatabase.with { database in
             let incident = try await Incident.happen(on: database)
-            let answers = Self.answers(incident)
+            let answers = Self.answers(incident).merging(incident.sagas.answers) { first, _ in first }
             #expect(Set(questions.map(\.title)) == Set(answers.keys))
             for question in questions {
                 guard let answer = answers[question.title] else { continue }
@@ -152,6 +152,7 @@ private struct Incident: Sendable {
     let person: String
     /// A message that died, and was redriven.
     let message: UUID
+    let sagas: SagaIncident
 
     static func happen(on database: TestDatabase) async throws -> Incident {
         try await database.subscribe("mail", to: "order.created")
@@ -168,13 +169,15 @@ private struct Incident: Sendable {
         let message = try await fail(on: database, by: person)
         try await lose(on: database)
 
+        let sagas = try await SagaIncident.happen(on: database, person: person)
+
         let auditor = try await database.login(memberOf: "outrider_auditor")
         let login = "\(database.name)_outrider_auditor"
         let report = Session(database.url.replacing("postgres@", with: "\(login)@"))
         try await report.execute("set application_name = 'report'; begin; select count(*) from outrider.messages")
         return Incident(
             auditor: auditor, housekeeper: housekeeper, report: report,
-            person: "\(database.name)_outrider_operator", message: message)
+            person: "\(database.name)_outrider_operator", message: message, sagas: sagas)
     }
 
     func end() async {
@@ -186,6 +189,7 @@ private struct Incident: Sendable {
         var query = query
         for (name, value) in [
             ("message", "\(message)"), ("key", "customer-42"), ("worker", "lost"), ("subscription", "mail"),
+            ("saga", "place-order"), ("saga_id", "\(sagas.family)"),
         ] {
             query = query.replacing(":'\(name)'", with: "'\(value)'")
         }

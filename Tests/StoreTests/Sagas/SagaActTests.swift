@@ -2,6 +2,7 @@ import Postgres
 import Primitives
 import Sagas
 import Store
+import Synchronization
 import TestSupport
 import Testing
 
@@ -75,6 +76,24 @@ struct SagaActTests {
             let refusal = try await database.refusal("select outrider.cancel_saga('\(id)', 'why')")
             #expect(refusal == "OR006: saga \(id) has passed its pivot")
             try await database.execute("select outrider.terminate_saga('\(id)', 'why')")
+        }
+    }
+
+    /// `cancel` during compensation changes nothing, and says so.
+    @Test(arguments: ["status = 'compensating'", "status = 'stuck', trouble = '{\"interrupted\": \"compensating\"}'"])
+    func cancellingWhatIsBeingUndoneSaysThatNothingChanges(state: String) async throws {
+        try await TestDatabase.with { database in
+            try await database.placeOrder()
+            let id = try await database.start()
+            let notices = Mutex<[String]>([])
+            var options = ConnectionOptions()
+            options.onNotice = { notice in notices.withLock { $0.append(notice.message) } }
+            let person = Session(database.url, options: options)
+            try await person.execute("select outrider.cancel_saga('\(id)', 'why')")
+            try await database.execute("update outrider.saga set \(state)")
+            try await person.execute("select outrider.cancel_saga('\(id)', 'why')")
+            #expect(notices.withLock { $0 } == ["saga \(id) is compensating already: nothing changes"])
+            await person.close()
         }
     }
 
