@@ -266,7 +266,7 @@ extension SagaMachine {
 
     /// When the machine wants the next `tick`; nil while only others can move it.
     package var nextDue: Timestamp? {
-        guard state.begunAt != nil, state.suspendedAt == nil,
+        guard state.begunAt != nil, state.suspendedAt == nil, !startsNothing,
             state.status == .running || state.status == .compensating
         else { return nil }
         var due: [Timestamp] = []
