@@ -20,8 +20,8 @@ struct SagaActRoutes {
                         "the output of await; {\"approved\": true} or {\"approved\": false} of an approval"),
                 ]
             ) { call, id in
-                let (event, payload) = (try call.required("event").text(), call["payload"]?.json)
-                return { try $0.signal(id, event, payload) }
+                let (event, payload) = (try call.required("event").text(), call["payload"]?.json.text)
+                return { try $0.signal(id, event: event, payload: payload) }
             },
             act("cancel", "Has it abort, and undo what was done", [reason]) { call, id in
                 let reason = try call.required("reason").text()
@@ -33,17 +33,17 @@ struct SagaActRoutes {
             },
             act("suspend", "Has it begin nothing new; its deadlines stand still", []) { _, id in { try $0.suspend(id) }
             },
-            act("resume", "Lets a suspended one go on", []) { _, id in { try $0.resume(id) } },
+            act("resume", "Lets a suspended one go on", []) { _, id in { try $0.resumeSaga(id) } },
             act(
                 "retry", "Lets a stuck one try again",
                 [.member("input", .any, "the step's request body, if it is to be another one")]
             ) { call, id in
-                let input = call["input"]?.json
+                let input = call["input"]?.json.text
                 return { try $0.retry(id, input: input) }
             },
             act("skip", "Leaves out the step that it is stuck at", [step, reason, output]) { call, id in
                 let (step, reason) = (try call.required("step").text(), try call.required("reason").text())
-                let output = call["output"]?.json
+                let output = call["output"]?.json.text
                 return { try $0.skip(id, step: step, reason: reason, output: output) }
             },
             act(
@@ -51,7 +51,7 @@ struct SagaActRoutes {
                 [step, .member("happened", .bool, "whether it has", isRequired: true), output]
             ) { call, id in
                 let (step, happened) = (try call.required("step").text(), try call.required("happened").bool())
-                let output = call["output"]?.json
+                let output = call["output"]?.json.text
                 return { try $0.resolve(id, step: step, happened: happened, output: output) }
             },
         ]
@@ -60,7 +60,7 @@ struct SagaActRoutes {
     /// - Parameter read: what is to be done, from what is given.
     private func act(
         _ act: String, _ summary: String, _ fields: [Field],
-        read: @escaping @Sendable (Call, UUID) throws -> @Sendable (Operations.HTTP) throws -> Void
+        read: @escaping @Sendable (Call, UUID) throws -> @Sendable (Operations) throws -> Void
     ) -> Route {
         let database = database
         return Route(
@@ -71,7 +71,7 @@ struct SagaActRoutes {
             ]
         ) { call in
             let work = try read(call, try call.required("id").id())
-            try await database.run { try work($0.http) }
+            try await database.run { try work($0) }
             return .json(["accepted": true], status: 202)
         }
     }

@@ -126,38 +126,6 @@ extension Operations.HTTP {
             """
         ).first?.bytes(0)
     }
-
-    package func signal(_ id: UUID, _ event: String, _ payload: JSON?) throws {
-        try connection.query("select outrider.signal_saga(\(id), \(event), \(payload))")
-    }
-
-    package func cancel(_ id: UUID, reason: String) throws {
-        try connection.query("select outrider.cancel_saga(\(id), \(reason))")
-    }
-
-    package func terminate(_ id: UUID, reason: String) throws {
-        try connection.query("select outrider.terminate_saga(\(id), \(reason))")
-    }
-
-    package func suspend(_ id: UUID) throws {
-        try connection.query("select outrider.suspend_saga(\(id))")
-    }
-
-    package func resume(_ id: UUID) throws {
-        try connection.query("select outrider.resume_saga(\(id))")
-    }
-
-    package func retry(_ id: UUID, input: JSON?) throws {
-        try connection.query("select outrider.retry_saga(\(id), \(input))")
-    }
-
-    package func skip(_ id: UUID, step: String, reason: String, output: JSON?) throws {
-        try connection.query("select outrider.skip_step(\(id), \(step), \(reason), \(output))")
-    }
-
-    package func resolve(_ id: UUID, step: String, happened: Bool, output: JSON?) throws {
-        try connection.query("select outrider.resolve_step(\(id), \(step), \(happened), \(output))")
-    }
 }
 
 // MARK: - Callbacks
