@@ -25,12 +25,21 @@ struct DemoNarrator: Sendable {
         try show("psql -c \"\(typed)\"", [psql, "-X", "-P", "footer=off", environment.url, "-c", query])
     }
 
+    /// With this program, as an operator would.
+    func outrider(_ words: String...) throws {
+        let plain = { (word: String) in word.allSatisfy { $0.isLetter || $0.isNumber || "-/.".contains($0) } }
+        let typed = words.map { plain($0) ? $0 : "'\($0)'" }.joined(separator: " ")
+        try show("outrider \(typed)", [environment.executable] + words)
+    }
+
     /// A command as it is typed, and what it prints.
     private func show(_ typed: String, _ command: [String]) throws {
         tell("$ \(typed)")
         let output = "\(environment.postgres.directory)/said"
         unlink(output)
-        let exit = try ChildProcess(command, output: output).wait()
+        let child = try ChildProcess(
+            command, environment: ["OUTRIDER_DATABASE_URL": environment.url], output: output)
+        let exit = child.wait()
         for line in (Files.text(output) ?? "").split(separator: "\n") { tell(String(line)) }
         guard exit == .code(0) else { throw CommandFailure("\(command[0]) failed: \(exit)") }
     }

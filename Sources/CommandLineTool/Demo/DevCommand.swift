@@ -56,7 +56,7 @@ extension Command {
         }
         return """
             Outrider is running. Its database is \(demo.url)
-            The demo shop's handlers are at \(demo.shopURL) (/email, /warehouse, /bills).
+            The demo shop's handlers are at \(demo.shopURL): for messages, and for the sagas of Workflows.
 
             Try in another terminal:
               psql \(demo.url) -c "insert into outrider.outbox (topic, key, payload)
@@ -66,6 +66,15 @@ extension Command {
               export OUTRIDER_DATABASE_URL=\(demo.url)
               outrider publish order.created '{"orderId": 142, "total": 9}'   (its card is blocked)
               outrider dead-letters list\(http ?? "")
+
+            And sagas: one over so much money that it waits for an approval, and one whose card is declined:
+              psql \(demo.url) -c "select outrider.start_saga('place-order',
+                '{\\"orderId\\": 17, \\"total\\": 2500, \\"items\\": [{\\"sku\\": \\"desk\\", \\"count\\": 5}]}')"
+              psql \(demo.url) -c "select outrider.start_saga('place-order',
+                '{\\"orderId\\": 24, \\"total\\": 9, \\"items\\": [{\\"sku\\": \\"tea\\", \\"count\\": 2}]}')"
+              psql \(demo.url) -c "select key, status, waiting_for, failure->>'detail' as failure from outrider.sagas"
+              psql \(demo.url) -c "select outrider.signal_saga('place-order', '17', 'review', '{\\"approved\\": true}')"
+              psql \(demo.url) -c "select * from outrider.saga_history order by seq"
 
             Ctrl-C stops everything.
             """
