@@ -53,7 +53,11 @@ final class SagaSession {
             guard loop.session()?.token == life.token else {
                 throw PostgresError.connectionLost("the worker began anew")
             }
-            guard loop.holdsLease(life.token) else { throw PostgresError.connectionLost("its lease is over") }
+            guard loop.holdsLease(life.token) else {
+                // Others may take its sagas over at any moment, and then the beat says so; until it does, nothing is sent.
+                heard(try connection.wait(timeout: .milliseconds(50)), &desk)
+                continue
+            }
             guard takeInbox(&desk) else { return }
             if let reloadsAt, reloadsAt <= .now { try reload() }
             desk.tick()
