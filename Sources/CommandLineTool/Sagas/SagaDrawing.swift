@@ -18,11 +18,14 @@ struct SagaDrawing {
     private let saga: SagaRecord
     private let timeline: SagaTimeline
     private let clock: SagaClock
+    /// Of the column of names; the same for all lines.
+    private let nameWidth: Int
 
     init(_ saga: SagaRecord) {
         self.saga = saga
         clock = SagaClock(began: saga.startedAt, now: saga.seenAt)
         timeline = SagaTimeline(saga.history, clock)
+        nameWidth = min(30, max(10, timeline.efforts.map { Self.name($0).count }.max() ?? 0))
     }
 
     var text: String {
@@ -103,7 +106,7 @@ struct SagaDrawing {
         for (index, entry) in timeline.entries.enumerated() {
             switch entry {
             case .event(let event): lines += draw(event)
-            case .effort(let effort): lines += draw(effort, isLast: isLast(effort, index))
+            case .effort(let effort): lines += draw(effort) + drawSubSagas(of: effort, at: index)
             }
         }
         if !saga.status.hasEnded {
@@ -133,22 +136,27 @@ struct SagaDrawing {
         }
     }
 
-    private func draw(_ effort: SagaTimeline.Effort, isLast: Bool) -> [String] {
+    private func draw(_ effort: SagaTimeline.Effort) -> [String] {
         var note = effort.note.cut(to: 400)
         if effort.op == .compensate { note = turn(effort.step) + note }
         if effort.ended == nil, saga.status.hasEnded { note = "left as it was" + (note.isEmpty ? "" : ": \(note)") }
         let took = (effort.ended ?? saga.finishedAt ?? saga.seenAt) - effort.began
         // What takes no time has no duration: what was skipped, what was published with its start.
         let duration = effort.ended == effort.began ? "" : took.brief
-        var lines = line(
-            clock.offset(effort.began), mark(effort.outcome), name(effort), duration, note)
-        lines += draw(effort.tries)
-        if isLast, effort.start?.phase == .child {
-            for child in saga.subSagas where child.step == effort.step.text {
-                lines += line("", " ", "  sub-saga", "", "\(child.name) \(child.id) \(child.status)")
-            }
+        return line(clock.offset(effort.began), mark(effort.outcome), Self.name(effort), duration, note)
+            + draw(effort.tries)
+    }
+
+    /// Below the last effort of a `run` step.
+    private func drawSubSagas(of effort: SagaTimeline.Effort, at index: Int) -> [String] {
+        guard effort.start?.phase == .child, effort.op == .action else { return [] }
+        let isLast = !timeline.entries[(index + 1)...].contains {
+            if case .effort(let later) = $0 { later.step == effort.step && later.op == .action } else { false }
         }
-        return lines
+        guard isLast else { return [] }
+        return saga.subSagas.filter { $0.step == effort.step.text }.flatMap { child in
+            line("", " ", "  sub-saga", "", "\(child.name) \(child.id) \(child.status)")
+        }
     }
 
     private func draw(_ tries: [SagaTimeline.Try]) -> [String] {
@@ -174,7 +182,7 @@ struct SagaDrawing {
         return line(clock.offset(one.at), " ", one.number.map { "  try \($0)" } ?? "", "", text)
     }
 
-    private func name(_ effort: SagaTimeline.Effort) -> String {
+    private static func name(_ effort: SagaTimeline.Effort) -> String {
         (effort.op == .compensate ? "↶ " : "") + effort.step.text
     }
 
@@ -195,34 +203,25 @@ struct SagaDrawing {
         return "\(index + 1) of \(timeline.undoing.count): "
     }
 
-    private func isLast(_ effort: SagaTimeline.Effort, _ index: Int) -> Bool {
-        !timeline.entries[(index + 1)...].contains {
-            if case .effort(let later) = $0 { later.step == effort.step && later.start?.phase == .child } else { false }
-        }
-    }
-
     private static let offsetWidth = 7
     private static let durationWidth = 6
-
-    private var nameWidth: Int { min(30, max(10, timeline.efforts.map { name($0).count }.max() ?? 0)) }
 
     /// - Parameter mark: one character, styled.
     private func line(
         _ offset: String, _ mark: String, _ name: String, _ duration: String, _ note: String
     ) -> [String] {
-        let width = nameWidth
-        let margin = Self.offsetWidth + 4 + width + 2 + Self.durationWidth + 2
+        let margin = Self.offsetWidth + 4 + nameWidth + 2 + Self.durationWidth + 2
         let front = offset.padded(from: Self.offsetWidth) + "  \(mark) "
         let middle = "  " + duration.padded(from: Self.durationWidth) + "  "
         var lines: [String] = []
         for (index, text) in Terminal.wrapped(note, to: Terminal.width - margin).enumerated() {
             if index > 0 {
                 lines.append(String(repeating: " ", count: margin) + text)
-            } else if name.count <= width {
-                lines.append(front + name.padded(to: width) + middle + text)
+            } else if name.count <= nameWidth {
+                lines.append(front + name.padded(to: nameWidth) + middle + text)
             } else {
                 lines.append(front + name)
-                lines.append(String(repeating: " ", count: Self.offsetWidth + 4 + width) + middle + text)
+                lines.append(String(repeating: " ", count: Self.offsetWidth + 4 + nameWidth) + middle + text)
             }
         }
         return lines.map { line in String(line.reversed().drop { $0 == " " }.reversed()) }.filter { !$0.isEmpty }
