@@ -68,13 +68,11 @@ extension Command {
               outrider dead-letters list\(http ?? "")
 
             And sagas: one over so much money that it waits for an approval, and one whose card is declined:
-              psql \(demo.url) -c "select outrider.start_saga('place-order',
-                '{\\"orderId\\": 17, \\"total\\": 2500, \\"items\\": [{\\"sku\\": \\"desk\\", \\"count\\": 5}]}')"
-              psql \(demo.url) -c "select outrider.start_saga('place-order',
-                '{\\"orderId\\": 24, \\"total\\": 9, \\"items\\": [{\\"sku\\": \\"tea\\", \\"count\\": 2}]}')"
-              psql \(demo.url) -c "select key, status, waiting_for, failure->>'detail' as failure from outrider.sagas"
-              psql \(demo.url) -c "select outrider.signal_saga('place-order', '17', 'review', '{\\"approved\\": true}')"
-              psql \(demo.url) -c "select * from outrider.saga_history order by seq"
+              outrider start place-order '{"orderId": 17, "total": 2500, "items": [{"sku": "desk", "count": 5}]}'
+              outrider start place-order '{"orderId": 24, "total": 9, "items": [{"sku": "tea", "count": 2}]}'
+              outrider saga list
+              outrider saga signal place-order/17 review '{"approved": true}'
+              outrider saga show place-order/24
 
             Ctrl-C stops everything.
             """
