@@ -14,8 +14,8 @@ struct DemoTests {
         #expect(demo.log == "")
         for told in [
             "Nothing was lost, nothing was invented.", "$ kill -9 ", "takes its sagas over",
-            "waits for somebody to look",
-            "One order is stuck", "refunds-closed", "no-carrier", "card-declined", "out-of-stock",
+            "waits for somebody to look", "review is on its way", "One order is stuck", "refunds-closed",
+            "retry is on its way", "no-carrier", "card-declined", "out-of-stock",
             "Every order is shipped and paid, or undone as if it had never been.",
         ] {
             #expect(demo.output.contains(told), "not told: \(told)\n\(demo.output)")

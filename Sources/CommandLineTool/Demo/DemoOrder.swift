@@ -2,11 +2,6 @@ import Primitives
 
 /// An order of the demo's second part, and what must become of it by the rules of the services in `Shop/`.
 struct DemoOrder: Sendable {
-    /// As in `outrider.sagas.status`.
-    enum Fate: String, Sendable {
-        case completed, compensated, failed
-    }
-
     let number: Int
     let items: [(article: String, count: Int)]
 
@@ -36,11 +31,11 @@ struct DemoOrder: Sendable {
 
     var counts: [String: Int] { Dictionary(items.map { ($0.article, $0.count) }) { $0 + $1 } }
 
-    var fate: Fate {
-        let articles = Set(items.map(\.article))
-        // There is nothing to undo when the first step is refused.
-        if articles.contains("comet") { return .failed }
-        return number % 10 == 4 || articles.contains("piano") ? .compensated : .completed
+    /// Otherwise it ends undone: `compensated`, or `failed` where nothing had been done. What the dead worker had under way may
+    /// have been done for all that its successor knows, and is undone, so that which of the two it is depends on the moment.
+    var isToComplete: Bool {
+        let isDeclined = number % 10 == 4
+        return !isDeclined && !items.contains { $0.article == "comet" || $0.article == "piano" }
     }
 
     /// The saga's input.

@@ -39,8 +39,9 @@ struct PaymentService: Sendable {
 
     /// Of all that was taken for the order: a saga whose charge got no answer does not know more.
     private mutating func refund(_ order: Int) -> ServiceAnswer {
+        guard kept[order] != nil else { return .gone }
         guard takesRefunds else { return .refused(403, "refunds-closed", "Payments are closed for refunds.") }
-        guard kept.removeValue(forKey: order) != nil else { return .gone }
+        kept[order] = nil
         refunds += 1
         return .done(["refund": "r-\(order)"])
     }
