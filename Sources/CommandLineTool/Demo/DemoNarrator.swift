@@ -40,7 +40,9 @@ struct DemoNarrator: Sendable {
         let child = try ChildProcess(
             command, environment: ["OUTRIDER_DATABASE_URL": environment.url], output: output)
         let exit = child.wait()
-        for line in (Files.text(output) ?? "").split(separator: "\n") { tell(String(line)) }
+        var lines = (Files.text(output) ?? "").split(separator: "\n", omittingEmptySubsequences: false)
+        while lines.last?.isEmpty == true { lines.removeLast() }
+        for line in lines { tell(String(line)) }
         guard exit == .code(0) else { throw CommandFailure("\(command[0]) failed: \(exit)") }
     }
 
