@@ -97,18 +97,17 @@ extension SagaMachine {
     private mutating func walkIterations(_ loop: Foreach, _ path: StepPath) -> Progress {
         let count = state.steps[path]?.action.input.array?.count ?? 0
         if let inner = failure(inside: path, .foreach(loop)) { return .failed(inner) }
-        var outputs: [JSON] = []
         var busy = 0
-        for index in 0..<count {
+        for index in (endedIterations[path]?.count ?? 0)..<count {
             switch walk(loop.steps, in: path.iteration(index)) {
             case .busy:
                 busy += 1
                 if busy == loop.limit { return .busy }
             case .failed(let inner): return .failed(inner)
-            case .ended(let output): outputs.append(output)
+            case .ended(let output): if busy == 0 { endedIterations[path, default: []].append(output) }
             }
         }
-        return busy > 0 ? .busy : .ended(.array(outputs))
+        return busy > 0 ? .busy : .ended(.array(endedIterations[path] ?? []))
     }
 
     // MARK: - Looking, beginning nothing

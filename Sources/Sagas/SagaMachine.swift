@@ -43,6 +43,9 @@ package struct SagaMachine: Sendable {
     private var evaluations: [Int: Purpose] = [:]
     private var evaluating: Set<StepPath> = []
     private var evaluationCount = 0
+    /// The outputs of each loop's first iterations that have ended, up to the first that has not: they stay as they are, and
+    /// are not walked again.
+    var endedIterations: [StepPath: [JSON]] = [:]
     var effects: [Effect] = []
     var now = Timestamp(microseconds: 0)
     /// Uniform in 0..<1, for the next jitter.

@@ -81,6 +81,12 @@ extension SemanticsTests {
         #expect(!saga.history.contains("started p.b0.a2"))
     }
 
+    @Test func stepWhoseInputIsBeingMadeDoesNotBeginBesideAFailure() {
+        var saga = SagaRun(.parallel("p", [.call("a", body: .value(".input"))], [.fail("f", "no")]))
+        #expect(saga.begin() == ["tell parent failed"])
+        #expect(!saga.history.contains("started p.b0.a"))
+    }
+
     @Test func failureIsSeenBeforeABranchBesideItGoesOn() {
         var saga = SagaRun(
             .parallel("p", [.wait("w", .seconds(10)), .call("a")], [.await("e", "x", timeout: .seconds(10))]))

@@ -17,6 +17,7 @@ extension RandomRun {
             guard machine.isWanted(query.step, query.op, send: query.send) else {
                 return answer(query.step, query.op, query.send, .unreachable, after: .zero)
             }
+            try watch.checkRequest(query.step, query.op)
             if query.op == .compensate { try checkQuiet(query.step) }
             let result: SagaEvent.TryResult =
                 isCalm || random.chance(75) ? .succeeded(1) : random.chance(60) ? .unreachable : .refusal
@@ -30,6 +31,7 @@ extension RandomRun {
     }
 
     mutating func send(_ call: Effect.CallEffect) throws(Violation) {
+        try watch.checkRequest(call.step, call.op)
         if call.timeout <= .zero { throw Violation("\(call.step) has no time: \(call.timeout)") }
         if call.deadline < now + call.timeout { throw Violation("\(call.step) may take longer than it is awaited") }
         if call.op == .compensate { try checkQuiet(call.step) }

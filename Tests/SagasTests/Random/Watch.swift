@@ -70,6 +70,12 @@ struct Watch {
         }
     }
 
+    /// When it really goes out, after the commit.
+    func checkRequest(_ path: StepPath, _ op: Op) throws(Violation) {
+        if hasEnded { throw Violation("\(path) (\(op)) is sent after the end") }
+        if op == .action, isAborting { throw Violation("\(path) is sent after the decision to abort is durable") }
+    }
+
     // MARK: - Facts
 
     private mutating func see(_ fact: Fact, after events: [SagaEvent]) throws(Violation) {
