@@ -43,7 +43,11 @@ struct ServerSettingsTests {
             let other = Session(scene.database.url)
             try await other.run {
                 try $0.execute(
-                    script: "begin; update outrider.delivery set rescues = 0; update outrider.worker set version = 'x'")
+                    script: """
+                        begin isolation level read committed;
+                        update outrider.delivery set rescues = 0;
+                        update outrider.worker set version = 'x'
+                        """)
             }
             scene.handler.answerHeld()
             try await eventually("the answer and the beat wait") {
