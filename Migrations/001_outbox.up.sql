@@ -2,8 +2,10 @@
 
 -- Names are fixed in the database itself, so that a function can be found by what it does:
 --   outbox        what was published, written once
+--   route         which topics go to which subscription: all that a publisher reads of it
 --   delivery      one narrow row per message and subscription that is ready or in flight; only ever read forward
 --   scheduled     what is due later: delayed messages and retries; enters `delivery` with a new id when due
+--   backlog       what waits for an earlier message of its key; see 006
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Ids
@@ -59,9 +61,6 @@ create table outrider.subscription (
     id int generated always as identity primary key,
     name text not null unique,
     topics text[] not null,
-    -- A topic matches when it is one of the exact ones or fits the expression that the wildcards were joined into.
-    exact_topics text[] not null,
-    topic_expression text,
     created_at timestamptz not null default clock_timestamp(),
     paused_at timestamptz,
     paused_by text,
@@ -70,9 +69,24 @@ create table outrider.subscription (
     opening boolean not null default false,
     -- The saga that a message starts (`start_on`); null for a subscription with a handler.
     saga text,
-    -- A removed subscription matches no topic. Its row stays: transactions that were open may still bring it a delivery, which
+    -- Whether a message that became a dead letter holds its key up (`on_exhausted: block`).
+    blocks boolean not null default false,
+    -- A removed subscription has no route. Its row stays: transactions that were open may still bring it a delivery, which
     -- then becomes a dead letter, and letters can be redriven when it is applied again.
     removed_at timestamptz
+);
+
+create table outrider.route (
+    subscription_id int primary key,
+    -- A topic matches when it is one of the exact ones or fits the expression that the wildcards were joined into.
+    exact_topics text[] not null,
+    topic_expression text,
+    -- How many messages of one key may be out at once: 1 of an ordered subscription; null for any number.
+    per_key int,
+    -- While a keyed subscription is opened, what is published waits for what was published before.
+    opening boolean not null default false,
+    -- Whether a message needs no more than its row in the queue.
+    is_plain boolean not null generated always as (per_key is null) stored
 );
 
 create table outrider.topic (
@@ -161,6 +175,9 @@ create table outrider.delivery (
     message_id uuid not null,
     first_tried_at timestamptz,
     owner uuid,
+    -- Of keyed subscriptions, see 006: the hash of the message's key and its place among the messages of that key.
+    key bigint,
+    place bigint,
     primary key (subscription_id, id)
 ) with (
     -- A claim updates the row in place and an acknowledgement deletes it soon after: room on the page keeps the claim
@@ -179,9 +196,68 @@ create table outrider.scheduled (
     replay boolean not null default false,
     redriven boolean not null default false,
     message_id uuid not null,
-    first_tried_at timestamptz
+    first_tried_at timestamptz,
+    -- As in `delivery`; a keyed message without a place is given one when it comes due.
+    key bigint,
+    place bigint
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 create index scheduled_due_at on outrider.scheduled (due_at);
+
+-- Of keyed subscriptions; what each is for is told at the head of 006.
+create sequence outrider.place as bigint cache 1;
+
+create table outrider.backlog (
+    subscription_id int not null,
+    key bigint not null,
+    place bigint not null,
+    replay boolean not null,
+    redriven boolean not null,
+    message_id uuid not null,
+    primary key (subscription_id, key, place)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+
+create table outrider.arrival (
+    id bigint generated always as identity primary key,
+    subscription_id int not null,
+    key bigint not null,
+    -- Published before the subscription was applied: comes first.
+    is_old boolean not null,
+    replay boolean not null,
+    redriven boolean not null,
+    message_id uuid not null
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+create index arrival_key on outrider.arrival (subscription_id, key);
+create index arrival_order on outrider.arrival (is_old desc, id);
+
+create table outrider.active_slot (
+    lane int not null,
+    since bigint not null,
+    key bigint not null,
+    primary key (lane, since)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+
+create table outrider.held_slot (
+    subscription_id int not null,
+    key bigint not null,
+    since bigint not null,
+    primary key (subscription_id, key, since)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+
+create table outrider.lane_floor (
+    lane int primary key,
+    floor bigint not null default 0
+) with (fillfactor = 50);
+
+create table outrider.key_check (
+    id bigint generated always as identity primary key,
+    due_at timestamptz not null,
+    subscription_id int not null,
+    key bigint not null,
+    -- The place that the key has reached, and how many of its slots are free; without any, it calls for a look at the arrivals.
+    place bigint not null,
+    slots int not null
+);
+create index key_check_due_at on outrider.key_check (due_at);
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Waking workers
@@ -194,6 +270,7 @@ create index scheduled_due_at on outrider.scheduled (due_at);
 -- Advisory locks of Outrider have as their first key 1870033010 ("outr") and the numbers that follow:
 --   …010 sleep, per subscription    …011 a worker's life, per worker    …012 the lead    …013 migration and apply
 --   …014 transactions of a worker with sagas, per worker    …015 the redrive of a saga's dead letter
+--   …016 a lane of keys (256 of each keyed subscription)
 
 create function outrider.wake(subscriptions int[]) returns void
 language sql volatile
@@ -274,41 +351,50 @@ $$;
 -- Most of a publisher's time goes into starting statements, not into rows, so one statement checks, routes and wakes. In it:
 -- the lateral subquery makes every row be read, and so checked, even when there is no subscription at all; `offset 0` keeps
 -- the try for a sleep lock out of its condition, so that only subscriptions that match are locked; and a row that is due
--- later raises a flag, the second statement's condition, since asking the rows again would cost as much as routing them.
+-- later, or whose route is not plain, raises a flag, the condition of all that follows, since asking the rows again would
+-- cost as much as routing them.
 create function outrider.outbox_route() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 begin
     insert into outrider.delivery (subscription_id, message_id)
-    select case when pg_try_advisory_xact_lock_shared(1870033010, s.id)
-        or pg_notify('outrider_wake', s.id::text) is not null then s.id end, m.id
+    select case when pg_try_advisory_xact_lock_shared(1870033010, r.subscription_id)
+        or pg_notify('outrider_wake', r.subscription_id::text) is not null then r.subscription_id end, m.id
     from published m
     cross join lateral (
-        select s.id from outrider.subscription s
-        where m.topic = any (s.exact_topics) or m.topic ~ s.topic_expression
+        select r.subscription_id, r.is_plain from outrider.route r
+        where m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression
         offset 0
-    ) s
+    ) r
     where case
         when m.topic ~ '^[a-z][a-z0-9.-]{0,254}$' and m.payload is not null
             and (m.headers is null or jsonb_typeof(m.headers) = 'object'
                 and not m.headers @? 'strict $.* ? (@.type() != "string")')
-        then m.deliver_at is null or m.deliver_at <= now() or set_config('outrider.some_later', 'on', true) is null
+        then m.deliver_at is null or m.deliver_at <= now() or set_config('outrider.more', 'on', true) is null
         else outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at) is not null
-    end;
+    end and (r.is_plain or set_config('outrider.more', 'on', true) is null);
 
-    if current_setting('outrider.some_later', true) = 'on' then
-        perform set_config('outrider.some_later', '', true);
+    if current_setting('outrider.more', true) = 'on' then
+        perform set_config('outrider.more', '', true);
         perform outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at)
         from published m where not isfinite(m.deliver_at);
-        insert into outrider.scheduled (due_at, subscription_id, message_id)
-        select m.deliver_at, s.id, m.id
+        insert into outrider.scheduled (due_at, subscription_id, message_id, key)
+        select m.deliver_at, r.subscription_id, m.id, case when not r.is_plain then hashtextextended(m.key, 0) end
         from published m
-        join outrider.subscription s on m.topic = any (s.exact_topics) or m.topic ~ s.topic_expression
+        join outrider.route r on m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression
         where m.deliver_at > now();
         if exists (select from published m where m.deliver_at < now() + interval '1 second') then
             -- Else the leading worker might sleep past it.
             perform pg_notify('outrider_wake', 'due');
         end if;
+        perform outrider.place(array_agg(p.subscription_id order by p.n), array_agg(hashtextextended(p.key, 0) order by p.n),
+            array_agg(p.id order by p.n))
+        from (
+            select r.subscription_id, m.id, m.key, m.n
+            from (select m.*, row_number() over () as n from published m) m
+            join outrider.route r on not r.is_plain and (m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression)
+            where m.deliver_at is null or m.deliver_at <= now()
+        ) p having count(*) > 0;
     end if;
     return null;
 end
@@ -435,6 +521,10 @@ begin
                  select d.message_id as id from outrider.delivery d where d.message_id >= $1 and d.message_id < $2
                  union
                  select s.message_id from outrider.scheduled s where s.message_id >= $1 and s.message_id < $2
+                 union
+                 select b.message_id from outrider.backlog b where b.message_id >= $1 and b.message_id < $2
+                 union
+                 select a.message_id from outrider.arrival a where a.message_id >= $1 and a.message_id < $2
              )
              insert into outrider.outbox_default
              select m.* from queued q join outrider.%1$I m on m.id = q.id

@@ -45,6 +45,9 @@ create table outrider.dead_letter (
     payload jsonb,
     headers jsonb,
     published_at timestamptz,
+    -- Set when its key waits for it (`on_exhausted: block`); see 006.
+    held_key bigint,
+    held_place bigint,
     attempts int not null,
     first_tried_at timestamptz,
     dead_at timestamptz not null default clock_timestamp(),
@@ -89,16 +92,18 @@ create index operation_open on outrider.operation (created_at) where finished_at
 -- ---------------------------------------------------------------------------------------------------------------
 -- Ends of a delivery
 
--- Writes the dead letter of a delivery: its own copy of the message and every error that was seen.
+-- Writes the dead letter of a delivery: its own copy of the message and every error that was seen. One with a place holds its
+-- key up where the subscription says so; else the caller lets the key advance.
 create function outrider.bury(
-    subscription_id int, message_id uuid, attempts int, first_tried_at timestamptz, reason text, last_error text
+    subscription_id int, message_id uuid, attempts int, first_tried_at timestamptz, reason text, last_error text,
+    key bigint default null, place bigint default null
 ) returns uuid
 language sql volatile
 set search_path = pg_catalog, pg_temp as $$
     insert into outrider.dead_letter (subscription_id, subscription, message_id, topic, key, payload, headers,
-        published_at, attempts, first_tried_at, reason, last_error, errors)
-    select bury.subscription_id, (select s.name from outrider.subscription s where s.id = bury.subscription_id),
-        bury.message_id, m.topic, m.key, m.payload, m.headers, m.published_at, bury.attempts, bury.first_tried_at,
+        published_at, held_key, held_place, attempts, first_tried_at, reason, last_error, errors)
+    select bury.subscription_id, s.name, bury.message_id, m.topic, m.key, m.payload, m.headers, m.published_at,
+        case when s.blocks then bury.key end, case when s.blocks then bury.place end, bury.attempts, bury.first_tried_at,
         bury.reason, bury.last_error,
         coalesce((select jsonb_agg(jsonb_build_object('attempt', a.attempt, 'at', a.at, 'status', a.status,
                 'error', a.error, 'worker', a.worker) order by a.at)
@@ -106,6 +111,7 @@ set search_path = pg_catalog, pg_temp as $$
             where a.message_id = bury.message_id and a.subscription_id = bury.subscription_id
                 and a.outcome <> 'succeeded'), '[]')
     from (select) one
+    left join outrider.subscription s on s.id = bury.subscription_id
     left join outrider.outbox m on m.id = bury.message_id
     returning id
 $$;
@@ -123,6 +129,7 @@ declare
     worker_name text;
     rescued int;
     to_wake int[];
+    buried outrider.delivery[];
 begin
     -- A claim holds a share of its worker's row until it commits, so that none is made that this would not see.
     perform from outrider.worker w where w.token = dead for update skip locked;
@@ -143,24 +150,26 @@ begin
         returning d.*
     ), again as (
         insert into outrider.delivery
-            (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
+            (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at, key, place)
         select t.subscription_id, t.attempts, case when t.rescues < 0 then -t.rescues else t.rescues + 1 end, t.replay,
-            t.redriven, t.message_id, t.first_tried_at
+            t.redriven, t.message_id, t.first_tried_at, t.key, t.place
         from taken t where t.rescues < 4 or t.subscription_id < 0
         order by t.id
     ), alone as (
         insert into outrider.scheduled
-            (due_at, subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
+            (due_at, subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at, key, place)
         select now() + interval '2 seconds' * row_number() over (order by t.id), t.subscription_id, t.attempts,
-            t.rescues + 1, t.replay, t.redriven, t.message_id, t.first_tried_at
+            t.rescues + 1, t.replay, t.redriven, t.message_id, t.first_tried_at, t.key, t.place
         from taken t where t.rescues = 4 and t.subscription_id > 0
     )
-    select count(*), array_agg(distinct t.subscription_id),
+    select count(*), array_agg(distinct t.subscription_id), array_agg(t) filter (where t.rescues > 4 and t.place is not null),
         count(outrider.bury(t.subscription_id, t.message_id, t.attempts, t.first_tried_at, 'abandoned',
-            'six workers in a row were lost while they had this delivery'))
+            'six workers in a row were lost while they had this delivery', t.key, t.place))
             filter (where t.rescues > 4 and t.subscription_id > 0)
-    into rescued, to_wake
+    into rescued, to_wake, buried
     from taken t;
+    perform outrider.advance(array_agg(b.subscription_id), array_agg(b.key), array_agg(b.place))
+    from unnest(buried) b join outrider.subscription s on s.id = b.subscription_id and not s.blocks;
     perform outrider.wake(to_wake);
     return rescued;
 end
@@ -183,27 +192,40 @@ exception
 end
 $$;
 
--- Moves what came due into the queue, at most `most` rows, so that one transaction stays short. Returns how many.
+-- Moves what came due into the queue, at most `most` rows, so that one transaction stays short; and tends the keys whose time it
+-- is. Returns how many rows were moved.
 create function outrider.move_due(most int default 1000) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
     moved int;
     to_wake int[];
+    arrived int;
 begin
     with due as (
         delete from outrider.scheduled where id = any (array(
             select s.id from outrider.scheduled s where s.due_at <= now() order by s.due_at limit most
             for update skip locked))
         returning *
+    ), arriving as (
+        -- A delayed message joins the end of its key now.
+        insert into outrider.arrival (subscription_id, key, is_old, replay, redriven, message_id)
+        select d.subscription_id, d.key, false, d.replay, d.redriven, d.message_id
+        from due d where d.key is not null and d.place is null order by d.due_at
+        returning 1
     ), ready as (
         insert into outrider.delivery
-            (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
-        select d.subscription_id, d.attempts, d.rescues, d.replay, d.redriven, d.message_id, d.first_tried_at
-        from due d order by d.due_at
+            (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at, key, place)
+        select d.subscription_id, d.attempts, d.rescues, d.replay, d.redriven, d.message_id, d.first_tried_at, d.key, d.place
+        from due d where d.key is null or d.place is not null order by d.due_at
     )
-    select count(*), array_agg(distinct d.subscription_id) into moved, to_wake from due d;
+    select count(*), array_agg(distinct d.subscription_id), (select count(*) from arriving) into moved, to_wake, arrived
+    from due d;
     perform outrider.wake(to_wake);
+    perform outrider.expect_arrivals() where arrived > 0;
+    if exists (select from outrider.key_check c where c.due_at <= clock_timestamp()) then
+        perform outrider.tend_keys(most);
+    end if;
     return moved;
 end
 $$;
@@ -218,8 +240,9 @@ $$;
 --   rescued     deliveries that were taken over from workers that are gone
 --   ready       the subscriptions with claimable rows above the caller's floor: the net under lost notifications
 --   stranded    those with claimable rows below it, looked for only when `sweep` is asked for: the net under the floor
---   due_in      how long until the next scheduled delivery comes due
+--   due_in      how long until the next scheduled delivery comes due, or a key is to be tended
 --   operations  whether an operation waits to be carried out
+--   unsettled   whether slots of keys are to be settled
 --   epoch       changes with every apply, pause and resume
 --
 -- A worker is gone when its session no longer holds its lock, or when it was not seen for its lease although it holds the
@@ -229,7 +252,7 @@ create function outrider.beat(
     me uuid, connected_for interval, in_flight int, draining boolean, lead boolean, sweep boolean,
     served int[], floors bigint[]
 ) returns table (alive boolean, leads boolean, peers int, rescued int, ready int[], stranded int[], due_in interval,
-    operations boolean, epoch text)
+    operations boolean, unsettled boolean, epoch text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
@@ -269,8 +292,11 @@ begin
         select s.id from unnest(served, floors) s (id, floor)
         where exists (
             select from outrider.delivery d where d.subscription_id = s.id and d.id <= s.floor and d.owner is null)) end;
-    due_in := (select min(s.due_at) from outrider.scheduled s) - now();
+    due_in := least((select min(s.due_at) from outrider.scheduled s), (select min(c.due_at) from outrider.key_check c)) - now();
     operations := exists (select from outrider.operation o where o.finished_at is null);
+    unsettled := leads and exists (
+        select from outrider.lane_floor f join outrider.route r on r.subscription_id = f.lane >> 8 and r.per_key is not null
+        where f.floor <= (select p.last_value from outrider.place p) - 2000);
     epoch := (select concat(max(d.applied_at), count(*)) from outrider.definition d)
         || (select concat(max(s.id), count(s.paused_at), max(s.paused_at), count(*), count(s.removed_at),
                 count(*) filter (where s.opening))
@@ -300,15 +326,31 @@ begin
             select s.ctid from outrider.scheduled s where s.subscription_id = any (gone) limit most
             for update skip locked))
         returning *
+    ), waiting as (
+        delete from outrider.backlog where ctid = any (array(
+            select b.ctid from outrider.backlog b where b.subscription_id = any (gone) limit most for update skip locked))
+        returning *
+    ), arriving as (
+        delete from outrider.arrival where ctid = any (array(
+            select a.ctid from outrider.arrival a where a.subscription_id = any (gone) limit most for update skip locked))
+        returning *
     ), undelivered as (
         select r.subscription_id, r.message_id, r.attempts, r.first_tried_at from ready r
         union all
         select l.subscription_id, l.message_id, l.attempts, l.first_tried_at from later l
+        union all
+        select w.subscription_id, w.message_id, 0, null from waiting w
+        union all
+        select a.subscription_id, a.message_id, 0, null from arriving a
     )
     select count(outrider.bury(u.subscription_id, u.message_id, u.attempts, u.first_tried_at, 'removed',
         'the subscription was removed before it was delivered'))
     into buried
     from undelivered u;
+    delete from outrider.active_slot a using unnest(gone) g where a.lane between g << 8 and (g << 8) + 255;
+    delete from outrider.held_slot h where h.subscription_id = any (gone);
+    delete from outrider.key_check c where c.subscription_id = any (gone);
+    delete from outrider.lane_floor f using unnest(gone) g where f.lane between g << 8 and (g << 8) + 255;
     return buried;
 end
 $$;
@@ -343,11 +385,15 @@ begin
         where m.published_at < now() - coalesce(t.retention, interval '1 day')
             and not exists (select from outrider.delivery d where d.message_id = m.id)
             and not exists (select from outrider.scheduled s where s.message_id = m.id)
+            and not exists (select from outrider.backlog b where b.message_id = m.id)
+            and not exists (select from outrider.arrival a where a.message_id = m.id)
         limit most for update of m skip locked);
     delete from outrider.outbox_default m
     where m.ctid = any (outlived)
         and not exists (select from outrider.delivery d where d.message_id = m.id)
-        and not exists (select from outrider.scheduled s where s.message_id = m.id);
+        and not exists (select from outrider.scheduled s where s.message_id = m.id)
+        and not exists (select from outrider.backlog b where b.message_id = m.id)
+        and not exists (select from outrider.arrival a where a.message_id = m.id);
     get diagnostics removed = row_count;
     total := total + removed;
     delete from outrider.cancelled_message where ctid = any (array(

@@ -23,30 +23,55 @@ set search_path = pg_catalog, pg_temp as $$
     select pg_notify('outrider_wake', 'definitions')
 $$;
 
+-- All that is still to be delivered.
+create view outrider.queued as
+select d.subscription_id, d.message_id from outrider.delivery d
+union all
+select s.subscription_id, s.message_id from outrider.scheduled s
+union all
+select b.subscription_id, b.message_id from outrider.backlog b
+union all
+select a.subscription_id, a.message_id from outrider.arrival a;
+
 create function outrider.cancel_message(id uuid) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
-    ready int;
+    taken outrider.delivery[];
+    later int;
     waiting int;
+    arriving int;
 begin
     -- Rows that a worker is claiming at this moment are as good as sent; what was redriven, replayed or taken over from a lost
     -- worker may have been.
-    delete from outrider.delivery where ctid = any (array(
-        select d.ctid from outrider.delivery d
-        where d.message_id = cancel_message.id and d.owner is null and d.first_tried_at is null and d.rescues = 0
-            and not d.replay and not d.redriven
-        for update skip locked));
-    get diagnostics ready = row_count;
+    with ready as (
+        delete from outrider.delivery where ctid = any (array(
+            select d.ctid from outrider.delivery d
+            where d.message_id = cancel_message.id and d.owner is null and d.first_tried_at is null and d.rescues = 0
+                and not d.replay and not d.redriven
+            for update skip locked))
+        returning *
+    )
+    select array_agg(r) into taken from ready r;
     delete from outrider.scheduled where ctid = any (array(
         select s.ctid from outrider.scheduled s
         where s.message_id = cancel_message.id and s.first_tried_at is null and s.rescues = 0
             and not s.replay and not s.redriven
         for update skip locked));
+    get diagnostics later = row_count;
+    delete from outrider.backlog where ctid = any (array(
+        select b.ctid from outrider.backlog b
+        where b.message_id = cancel_message.id and not b.replay and not b.redriven for update skip locked));
     get diagnostics waiting = row_count;
-    if ready + waiting = 0 then
+    delete from outrider.arrival where ctid = any (array(
+        select a.ctid from outrider.arrival a
+        where a.message_id = cancel_message.id and not a.replay and not a.redriven for update skip locked));
+    get diagnostics arriving = row_count;
+    if taken is null and later + waiting + arriving = 0 then
         return false;
     end if;
+    perform outrider.advance(array_agg(t.subscription_id), array_agg(t.key), array_agg(t.place))
+    from unnest(taken) t where t.place is not null having count(*) > 0;
     insert into outrider.cancelled_message (message_id) values (cancel_message.id) on conflict do nothing;
     return true;
 end
@@ -119,13 +144,15 @@ end
 $$;
 
 -- Puts the messages of letters, all of one subscription and locked by the caller, back into its queue, with their ids: a
--- handler that did succeed recognises the idempotency key. What is in the queue already is not put there twice.
+-- handler that did succeed recognises the idempotency key. What is in the queue already is not put there twice. A message that
+-- its key waits for takes its place again; others of a keyed subscription join the end of their keys.
 create function outrider.requeue(letters uuid[], by text) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
     letter outrider.dead_letter;
     woken int;
+    arrived int;
 begin
     -- The lock keeps housekeeping from removing a message before its new delivery is visible.
     perform from outrider.outbox m
@@ -136,20 +163,28 @@ begin
     loop
         perform outrider.restore(letter);
     end loop;
-    with queued as (
-        insert into outrider.delivery (subscription_id, message_id, redriven)
-        select d.subscription_id, d.message_id, true
+    with wanted as materialized (
+        select d.subscription_id, d.message_id, max(d.held_key) as held_key, max(d.held_place) as held_place,
+            case when max(r.per_key) is not null then hashtextextended(max(d.key), 0) end as key, min(d.id::text) as first
         from outrider.dead_letter d
+        left join outrider.route r on r.subscription_id = d.subscription_id
         where d.id = any (letters)
-            and not exists (select from outrider.delivery q
-                where q.subscription_id = d.subscription_id and q.message_id = d.message_id)
-            and not exists (select from outrider.scheduled q
+            and not exists (select from outrider.queued q
                 where q.subscription_id = d.subscription_id and q.message_id = d.message_id)
         group by d.subscription_id, d.message_id
-        order by min(d.id::text)
+    ), ready as (
+        insert into outrider.delivery (subscription_id, message_id, redriven, key, place)
+        select w.subscription_id, w.message_id, true, w.held_key, w.held_place from wanted w
+        where w.key is null or w.held_place is not null order by w.first
         returning subscription_id
+    ), arriving as (
+        insert into outrider.arrival (subscription_id, key, is_old, replay, redriven, message_id)
+        select w.subscription_id, w.key, false, false, true, w.message_id from wanted w
+        where w.key is not null and w.held_place is null order by w.first
+        returning 1
     )
-    select max(q.subscription_id) into woken from queued q;
+    select max(r.subscription_id), (select count(*) from arriving) into woken, arrived from ready r;
+    perform outrider.expect_arrivals() where arrived > 0;
     update outrider.dead_letter d set redriven_at = clock_timestamp(), redriven_by = requeue.by where d.id = any (letters);
     perform outrider.wake(array[woken]) where woken is not null;
 end
@@ -215,6 +250,9 @@ begin
     update outrider.dead_letter d
     set discarded_at = clock_timestamp(), discarded_by = session_user, discard_reason = discard.reason
     where d.id = discard.dead_letter;
+    if letter.held_place is not null then
+        perform outrider.advance(array[letter.subscription_id], array[letter.held_key], array[letter.held_place]);
+    end if;
 end
 $$;
 
@@ -324,29 +362,33 @@ begin
             -- Keeps housekeeping from removing a message before its new delivery is visible.
             select m.id from outrider.outbox m where m.id in (select p.id from page p) for key share
         ), matching as (
-            select p.*, op.kind = 'open' and p.published_at < op.created_at as is_unrouted from page p
+            select p.id, p.deliver_at, p.published_at, case when r.per_key is not null then hashtextextended(p.key, 0) end as key,
+                op.kind = 'open' and p.published_at < op.created_at as is_unrouted
+            from page p
             join locked l on l.id = p.id
-            join outrider.subscription s on s.id = op.subscription_id
-                and (p.topic = any (s.exact_topics) or p.topic ~ s.topic_expression)
+            join outrider.route r on r.subscription_id = op.subscription_id
+                and (p.topic = any (r.exact_topics) or p.topic ~ r.topic_expression)
             where (op.key is null or p.key = op.key)
                 and not exists (select from outrider.cancelled_message c where c.message_id = p.id)
         ), wanted as (
-            select m.id, m.deliver_at from matching m where m.is_unrouted
+            select m.* from matching m where m.is_unrouted
             union all
             -- The others may be in the queue.
-            select m.id, m.deliver_at from matching m
+            select m.* from matching m
             where not m.is_unrouted
-                and not exists (select from outrider.delivery d
-                    where d.subscription_id = op.subscription_id and d.message_id = m.id)
-                and not exists (select from outrider.scheduled d
-                    where d.subscription_id = op.subscription_id and d.message_id = m.id)
+                and not exists (select from outrider.queued q
+                    where q.subscription_id = op.subscription_id and q.message_id = m.id)
         ), queue as (
             insert into outrider.delivery (subscription_id, message_id, replay)
             select op.subscription_id, w.id, op.kind = 'replay' from wanted w
-            where w.deliver_at is null or w.deliver_at <= now() order by w.id
+            where w.key is null and (w.deliver_at is null or w.deliver_at <= now()) order by w.published_at, w.id
+        ), arriving as (
+            insert into outrider.arrival (subscription_id, key, is_old, replay, redriven, message_id)
+            select op.subscription_id, w.key, op.kind = 'open', op.kind = 'replay', false, w.id from wanted w
+            where w.key is not null and (w.deliver_at is null or w.deliver_at <= now()) order by w.published_at, w.id
         ), later as (
-            insert into outrider.scheduled (due_at, subscription_id, message_id, replay)
-            select w.deliver_at, op.subscription_id, w.id, op.kind = 'replay' from wanted w where w.deliver_at > now()
+            insert into outrider.scheduled (due_at, subscription_id, message_id, replay, key)
+            select w.deliver_at, op.subscription_id, w.id, op.kind = 'replay', w.key from wanted w where w.deliver_at > now()
         )
         -- max() knows no uuid; the ids are ordered like their texts.
         select max(p.id::text)::uuid, count(*), (select count(*) from wanted) into op.cursor, seen, queued from page p;
@@ -355,6 +397,7 @@ begin
             op.cursor := null;
         end if;
         if queued > 0 then
+            perform outrider.expect_arrivals() from outrider.route r where r.subscription_id = op.subscription_id and r.per_key is not null;
             perform outrider.wake(array[op.subscription_id]);
         end if;
     when 'done' then null;
@@ -365,6 +408,8 @@ begin
     where o.id = op.id;
     if op.phase = 'done' and op.kind = 'open' then
         update outrider.subscription s set opening = false where s.id = op.subscription_id;
+        update outrider.route r set opening = false where r.subscription_id = op.subscription_id;
+        perform outrider.expect_arrivals();
         perform outrider.announce();
     end if;
     return op.phase <> 'done';
@@ -391,14 +436,20 @@ left join outrider.cancelled_message c on c.message_id = m.id;
 
 create view outrider.deliveries as
 with queued as (
-    select d.message_id, d.subscription_id, d.attempts, d.rescues, d.replay, d.owner, null::timestamptz as due_at
+    select d.message_id, d.subscription_id, d.attempts, d.rescues, d.replay, d.owner, null::timestamptz as due_at,
+        false as is_blocked
     from outrider.delivery d
     union all
-    select s.message_id, s.subscription_id, s.attempts, s.rescues, s.replay, null, s.due_at
+    select s.message_id, s.subscription_id, s.attempts, s.rescues, s.replay, null, s.due_at, false
     from outrider.scheduled s
+    union all
+    select b.message_id, b.subscription_id, 0, 0, b.replay, null, null, true from outrider.backlog b
+    union all
+    select a.message_id, a.subscription_id, 0, 0, a.replay, null, null, true from outrider.arrival a
 )
 select q.message_id, s.name as subscription, m.key,
-    case when q.due_at is not null then 'scheduled' when q.owner is not null then 'in_flight' else 'ready' end as state,
+    case when q.due_at is not null then 'scheduled' when q.owner is not null then 'in_flight'
+        when q.is_blocked then 'blocked' else 'ready' end as state,
     q.attempts + case when q.owner is null then 0 else 1 end as attempt,
     q.due_at, a.error as last_error, m.topic, m.published_at, w.name as worker, q.rescues, q.replay
 from queued q
@@ -433,6 +484,13 @@ with ready as (
     from outrider.scheduled d
     left join outrider.outbox m on m.id = d.message_id and d.attempts > 0
     group by d.subscription_id
+), blocked as (
+    select w.subscription_id, count(*) as blocked
+    from (
+        select b.subscription_id from outrider.backlog b
+        union all
+        select a.subscription_id from outrider.arrival a
+    ) w group by w.subscription_id
 ), dead as (
     select d.subscription_id, count(*) as dead
     from outrider.dead_letter d
@@ -440,11 +498,12 @@ with ready as (
     group by d.subscription_id
 )
 select s.name as subscription, coalesce(r.ready, 0) as ready, coalesce(r.in_flight, 0) as in_flight,
-    coalesce(w.scheduled, 0) as scheduled, 0::bigint as blocked, coalesce(d.dead, 0) as dead,
-    now() - least(w.oldest, head.published_at) as oldest_age
+    coalesce(w.scheduled, 0) as scheduled, coalesce(b.blocked, 0) as blocked, coalesce(d.dead, 0) as dead,
+    now() - least(w.oldest, head.published_at, behind.published_at) as oldest_age
 from outrider.subscription s
 left join ready r on r.subscription_id = s.id
 left join waiting w on w.subscription_id = s.id
+left join blocked b on b.subscription_id = s.id
 left join dead d on d.subscription_id = s.id
 left join lateral (
     select (select m.published_at from outrider.outbox m where m.id = q.message_id limit 1) as published_at
@@ -452,6 +511,12 @@ left join lateral (
     where q.subscription_id = s.id
     order by q.id limit 1
 ) head on true
+left join lateral (
+    select (select m.published_at from outrider.outbox m where m.id = q.message_id limit 1) as published_at
+    from outrider.backlog q
+    where q.subscription_id = s.id
+    order by q.message_id limit 1
+) behind on true
 where s.removed_at is null;
 
 create view outrider.subscriptions as

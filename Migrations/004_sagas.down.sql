@@ -13,4 +13,5 @@ delete from outrider.definition where kind = 'saga';
 delete from outrider.dead_letter where kind <> 'message';
 delete from outrider.delivery where subscription_id < 0;
 delete from outrider.scheduled where subscription_id < 0;
-update outrider.subscription set removed_at = clock_timestamp(), exact_topics = '{}' where saga is not null;
+delete from outrider.route r using outrider.subscription s where s.id = r.subscription_id and s.saga is not null;
+update outrider.subscription set removed_at = clock_timestamp() where saga is not null;

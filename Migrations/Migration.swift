@@ -35,6 +35,7 @@ package struct Migration: Sendable {
         Migration(
             5, "handlers", up: PackageResources._05_handlers_up_sql, down: PackageResources._05_handlers_down_sql,
             isForHandlers: true),
-        Migration(6, "access", up: PackageResources._06_access_up_sql, down: PackageResources._06_access_down_sql),
+        Migration(6, "keys", up: PackageResources._06_keys_up_sql, down: PackageResources._06_keys_down_sql),
+        Migration(9, "access", up: PackageResources._09_access_up_sql, down: PackageResources._09_access_down_sql),
     ]
 }

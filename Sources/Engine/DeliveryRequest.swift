@@ -19,6 +19,8 @@ enum DeliveryRequest {
         headers.append("ce-type: \(message.topic)")
         if let key = message.key { headers.append("ce-subject: \(eventAttribute(key))") }
         headers.append("ce-time: \(message.publishedAt.rfc3339)")
+        // Each send of a key is a row of the queue of its own, whose id is larger than those of the rows before.
+        if delivery.isKeyed, route.isFenced { headers.append("Outrider-Fence: \(delivery.id)") }
         if delivery.isReplay { headers.append("Outrider-Replay: true") }
         var parent: TraceParent?
         if let own = message.headers { parent = addOwn(own, to: &headers) }

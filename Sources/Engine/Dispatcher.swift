@@ -347,6 +347,8 @@ final class Dispatcher: Sendable {
 
     private func end(_ result: FinishedTry, _ lane: Int32, _ state: inout State, _ now: ContinuousClock.Instant) {
         state.lanes[lane]?.ended(now: now)
+        // The exchange that records it may make the next message of its key ready.
+        if result.delivery.isKeyed { state.lanes[lane]?.polling.woken() }
         finish([result], lane, &state)
     }
 

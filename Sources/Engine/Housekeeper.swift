@@ -159,6 +159,10 @@ final class Housekeeper: Sendable {
             let ends = ContinuousClock.now + Self.share
             while dueIn <= .zero, try housekeeping.moveDue(most: 1000) == 1000, ContinuousClock.now < ends {}
         }
+        if beat.hasUnsettledSlots {
+            try housekeeping.settleSlots()
+            pause = min(pause, Self.busyBeat)
+        }
         if beat.hasOperations, try stepOperations(housekeeping) { pause = .milliseconds(10) }
         return pause
     }

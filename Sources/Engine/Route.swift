@@ -13,6 +13,8 @@ package struct Route: Sendable {
     let endpoint: ResolvedEndpoint?
     let timeout: Duration
     let concurrency: Int
+    /// Whether handlers are told by a number which of two sends of a key came later.
+    let isFenced: Bool
     let guarantee: SubscriptionDefinition.Guarantee
     let filter: Expression?
     let machine: DeliveryMachine
@@ -71,14 +73,14 @@ package struct RouteResolver: Sendable {
             ] + (endpoint?.headers ?? [])
         let exhausted: DeliveryMachine.Exhausted =
             switch definition.onExhausted {
-            case .deadLetter: .deadLetter
+            case .deadLetter, .block: .deadLetter
             case .drop: .drop
             }
         return Route(
             subscription: definition.name, method: target.method.rawValue,
             url: (endpoint?.base ?? "") + (try target.url.resolve(environment: exposed)), headers: headers,
             endpoint: endpoint, timeout: definition.timeout, concurrency: definition.concurrency,
-            guarantee: definition.guarantee,
+            isFenced: definition.isOrdered, guarantee: definition.guarantee,
             filter: definition.filter, machine: DeliveryMachine(policy: definition.retry, onExhausted: exhausted),
             recordsAll: definition.audit == .all)
     }

@@ -10,6 +10,8 @@ package struct ClaimedDelivery: Sendable {
     /// Tries that were made before this one.
     package let attempts: Int
     package let isReplay: Bool
+    /// Whether it holds a slot of its key, which goes to the next message of the key when this one has ended for good.
+    package let isKeyed: Bool
     /// Since the first try began, by the database's clock at the claim; nil before the first try.
     package let elapsed: Duration?
     /// Nil when the log does not hold the message any more, which is somebody's manual delete.

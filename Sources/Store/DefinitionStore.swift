@@ -158,16 +158,31 @@ package struct DefinitionStore {
             case .at(let time): time
             }
         let opens = isNew && start != nil
-        let rows = try connection.query(
+        let id = try connection.query(
             """
-            insert into outrider.subscription as s (name, topics, exact_topics, topic_expression, opening)
-            values (\(subscription.name), \(subscription.topics.map(\.text)), \(exact), \(expression), \(opens))
-            on conflict (name) do update set topics = excluded.topics, exact_topics = excluded.exact_topics,
-                topic_expression = excluded.topic_expression, opening = s.opening or excluded.opening, removed_at = null
+            insert into outrider.subscription as s (name, topics, opening, blocks)
+            values (\(subscription.name), \(subscription.topics.map(\.text)), \(opens), \(subscription.onExhausted == .block))
+            on conflict (name) do update set topics = excluded.topics, opening = s.opening or excluded.opening,
+                blocks = excluded.blocks, removed_at = null
             returning id
+            """)[0].decode(0, as: Int32.self)
+        _ = try connection.query(
+            """
+            insert into outrider.route as r (subscription_id, exact_topics, topic_expression, per_key, opening)
+            values (\(id), \(exact), \(expression), \(subscription.perKey.map(Int32.init)), \(opens))
+            on conflict (subscription_id) do update set exact_topics = excluded.exact_topics,
+                topic_expression = excluded.topic_expression, per_key = excluded.per_key,
+                opening = r.opening or excluded.opening
             """)
+        if subscription.perKey != nil {
+            _ = try connection.query(
+                """
+                insert into outrider.lane_floor (lane)
+                select outrider.lane(\(id)::int, n) from generate_series(0::bigint, 255) n
+                on conflict do nothing
+                """)
+        }
         if isNew, let start {
-            let id = try rows[0].decode(0, as: Int32.self)
             _ = try connection.query(
                 """
                 insert into outrider.operation (kind, subscription_id, subscription, from_time, phase)
@@ -205,9 +220,13 @@ package struct DefinitionStore {
     private func removeSubscription(_ name: String) throws -> Int {
         _ = try connection.query(
             """
-            update outrider.subscription set removed_at = clock_timestamp(), exact_topics = '{}', topic_expression = null,
-                paused_at = null, paused_by = null, opening = false
-            where name = \(name)
+            with removed as (
+                update outrider.subscription set removed_at = clock_timestamp(), paused_at = null, paused_by = null,
+                    opening = false
+                where name = \(name)
+                returning id
+            )
+            delete from outrider.route r using removed where r.subscription_id = removed.id
             """)
         var total = 0
         while true {

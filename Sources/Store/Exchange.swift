@@ -108,15 +108,17 @@ package struct Exchange {
         let owners = Set(finished.compactMap(\.delivery.owner))
         for owner in owners {
             var plain: [FinishedTry] = []
+            var keyed: [FinishedTry] = []
             var eventful: [FinishedTry] = []
             for result in finished where result.delivery.owner == owner {
                 if case .done = result.ending, !result.isRecorded {
-                    plain.append(result)
+                    if result.delivery.isKeyed { keyed.append(result) } else { plain.append(result) }
                 } else {
                     eventful.append(result)
                 }
             }
             if !plain.isEmpty { addAcknowledgement(plain, owner, worker, add) }
+            if !keyed.isEmpty { addKeyedAcknowledgement(keyed, owner, worker, add) }
             if !eventful.isEmpty { addEventful(eventful, owner, worker, add) }
         }
         let removed = finished.filter { $0.delivery.owner == nil && $0.isRecorded }
@@ -136,25 +138,43 @@ package struct Exchange {
 
     /// The path of nearly all: a success that leaves no trace but its absence.
     private func addAcknowledgement(_ tries: [FinishedTry], _ owner: UUID, _ worker: String, _ add: Add) {
-        let subscriptions = tries.map(\.delivery.subscription)
-        let ids = tries.map(\.delivery.id)
-        let messages = tries.map(\.delivery.messageID)
-        let attempts = tries.map { Int32($0.attempt) }
+        add("\(Self.acknowledgement(tries, owner)) \(Self.lateSuccesses(tries, worker))") { rows, outcome in
+            outcome.late += rows.affected
+        }
+    }
+
+    /// The same of keyed subscriptions: the next messages of their keys take the places.
+    private func addKeyedAcknowledgement(_ tries: [FinishedTry], _ owner: UUID, _ worker: String, _ add: Add) {
         add(
             """
-            with done as (
-                delete from outrider.delivery d
-                using unnest(\(subscriptions), \(ids)) t (subscription, id)
-                where \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(owner)
-                returning d.id
-            )
-            insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
-            select t.message, t.subscription, t.attempt, clock_timestamp(), 'late',
-                'succeeded after the delivery had been taken over', \(worker)
-            from unnest(\(subscriptions), \(ids), \(messages), \(attempts)) t (subscription, id, message, attempt)
-            where (select count(*) from done) < \(Int64(tries.count)) and not exists (select from done where done.id = t.id)
+            \(Self.acknowledgement(tries, owner)), late as (\(Self.lateSuccesses(tries, worker)) returning 1)
+            select (select count(*) from late),
+                outrider.advance(array_agg(d.subscription_id), array_agg(d.key), array_agg(d.place))
+            from done d
             """
-        ) { rows, outcome in outcome.late += rows.affected }
+        ) { rows, outcome in outcome.late += Int(try rows[0].decode(0, as: Int64.self)) }
+    }
+
+    private static func acknowledgement(_ tries: [FinishedTry], _ owner: UUID) -> SQL {
+        """
+        with done as (
+            delete from outrider.delivery d
+            using unnest(\(tries.map(\.delivery.subscription)), \(tries.map(\.delivery.id))) t (subscription, id)
+            where \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(owner)
+            returning d.id, d.subscription_id, d.key, d.place
+        )
+        """
+    }
+
+    private static func lateSuccesses(_ tries: [FinishedTry], _ worker: String) -> SQL {
+        """
+        insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, error, worker)
+        select t.message, t.subscription, t.attempt, clock_timestamp(), 'late',
+            'succeeded after the delivery had been taken over', \(worker)
+        from unnest(\(tries.map(\.delivery.subscription)), \(tries.map(\.delivery.id)),
+            \(tries.map(\.delivery.messageID)), \(tries.map { Int32($0.attempt) })) t (subscription, id, message, attempt)
+        where (select count(*) from done) < \(Int64(tries.count)) and not exists (select from done where done.id = t.id)
+        """
     }
 
     private func addEventful(_ tries: [FinishedTry], _ owner: UUID, _ worker: String, _ add: Add) {
@@ -178,18 +198,25 @@ package struct Exchange {
                 where \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(owner)
                 returning d.subscription_id, d.message_id, d.replay, d.redriven,
                     coalesce(d.first_tried_at, clock_timestamp() - t.took) as first_tried_at,
-                    t.delay, t.attempts, t.reason, t.error
+                    t.delay, t.attempts, t.reason, t.error, d.key, d.place
             ), again as (
                 insert into outrider.scheduled
-                    (due_at, subscription_id, attempts, replay, redriven, message_id, first_tried_at)
+                    (due_at, subscription_id, attempts, replay, redriven, message_id, first_tried_at, key, place)
                 select clock_timestamp() + e.delay, e.subscription_id, e.attempts, e.replay, e.redriven, e.message_id,
-                    e.first_tried_at
+                    e.first_tried_at, e.key, e.place
                 from ended e where e.delay is not null
+            ), buried as (
+                select count(outrider.bury(e.subscription_id, e.message_id, e.attempts, e.first_tried_at, e.reason,
+                    e.error, e.key, e.place)) from ended e where e.reason is not null
+            ), advanced as (
+                -- A dead letter may hold its key up.
+                select outrider.advance(array_agg(e.subscription_id), array_agg(e.key), array_agg(e.place))
+                from ended e
+                left join outrider.subscription s on s.id = e.subscription_id
+                where e.place is not null and e.delay is null and (e.reason is null or s.blocks is not true)
+                having count(*) > 0
             )
-            select count(outrider.bury(e.subscription_id, e.message_id, e.attempts, e.first_tried_at, e.reason, e.error))
-                    filter (where e.reason is not null),
-                count(*)
-            from ended e
+            select (select count(*) from buried), (select count(*) from ended), (select count(*) from advanced)
             """
         ) { rows, outcome in
             outcome.late += tries.count - Int(try rows[0].decode(1, as: Int64.self))
@@ -242,7 +269,8 @@ package struct Exchange {
     private static let columns = """
         c.id, c.subscription_id, c.message_id, c.attempts, c.replay,
             (extract(epoch from clock_timestamp() - c.first_tried_at) * 1000000)::bigint,
-            m.topic, m.key, m.payload::text, m.headers::text, m.published_at, m.expires_at <= clock_timestamp() and not c.redriven
+            m.topic, m.key, m.payload::text, m.headers::text, m.published_at, m.expires_at <= clock_timestamp() and not c.redriven,
+            c.place is not null
         from c
         left join lateral (select * from outrider.outbox m where m.id = c.message_id limit 1) m on true
         order by c.id
@@ -255,7 +283,7 @@ package struct Exchange {
         ), c as (
             update outrider.delivery set owner = \(token)
             where ctid = any (\(claimable(requests)))
-            returning id, subscription_id, message_id, attempts, replay, redriven, first_tried_at
+            returning id, subscription_id, message_id, attempts, replay, redriven, first_tried_at, place
         )
         select \(unsafeSQL: columns)
         """
@@ -269,7 +297,7 @@ package struct Exchange {
         ), c as (
             delete from outrider.delivery
             where ctid = any (\(claimable(requests)))
-            returning id, subscription_id, message_id, attempts, replay, redriven, first_tried_at
+            returning id, subscription_id, message_id, attempts, replay, redriven, first_tried_at, place
         )
         select \(unsafeSQL: columns)
         """
@@ -337,6 +365,7 @@ extension ClaimedDelivery {
         self.init(
             id: try row.decode(0, as: Int64.self), subscription: try row.decode(1, as: Int32.self), owner: owner,
             attempts: Int(try row.decode(3, as: Int32.self)), isReplay: try row.decode(4, as: Bool.self),
+            isKeyed: try row.decode(12, as: Bool.self),
             elapsed: try row.decode(5, as: Int64?.self).map { .microseconds($0) },
             message: try topic.map { topic in
                 Message(

@@ -14,6 +14,7 @@ package struct Housekeeping {
         package let stranded: [Int32]
         package let dueIn: Duration?
         package let hasOperations: Bool
+        package let hasUnsettledSlots: Bool
         package let epoch: String
     }
 
@@ -51,7 +52,7 @@ package struct Housekeeping {
         let rows = try connection.query(
             """
             select alive, leads, peers, rescued, ready, stranded, (extract(epoch from due_in) * 1000000)::bigint,
-                operations, epoch, clock_timestamp()
+                operations, epoch, clock_timestamp(), unsettled
             from outrider.beat(\(vitals.token), \(vitals.connectedFor), \(Int32(vitals.inFlight)), \(vitals.isDraining),
                 \(vitals.leads), \(vitals.sweeps), \(vitals.floors.map(\.subscription)), \(vitals.floors.map(\.floor)))
             """)
@@ -62,12 +63,18 @@ package struct Housekeeping {
             peers: Int(try row.decode(2, as: Int32.self)), rescued: Int(try row.decode(3, as: Int32.self)),
             ready: try row.decode(4, as: [Int32].self), stranded: try row.decode(5, as: [Int32]?.self) ?? [],
             dueIn: try row.decode(6, as: Int64?.self).map { .microseconds($0) },
-            hasOperations: try row.decode(7, as: Bool.self), epoch: try row.decode(8, as: String.self))
+            hasOperations: try row.decode(7, as: Bool.self), hasUnsettledSlots: try row.decode(10, as: Bool.self),
+            epoch: try row.decode(8, as: String.self))
     }
 
     /// Moves what came due into the queue; returns how many rows, at most `most`.
     package func moveDue(most: Int) throws -> Int {
         Int(try connection.query("select outrider.move_due(\(Int32(most)))")[0].decode(0, as: Int32.self))
+    }
+
+    /// See the function `outrider.settle_slots`.
+    package func settleSlots() throws {
+        try connection.query("select outrider.settle_slots()")
     }
 
     package func makePartitions() throws -> Int {

@@ -59,10 +59,15 @@ package struct SagaDefinitions {
         if let topic = saga.startOn {
             try connection.query(
                 """
-                insert into outrider.subscription as s (name, topics, exact_topics, saga)
-                values ('saga:' || \(saga.name), \([topic]), \([topic]), \(saga.name))
-                on conflict (name) do update
-                    set topics = excluded.topics, exact_topics = excluded.exact_topics, removed_at = null
+                with starting as (
+                    insert into outrider.subscription as s (name, topics, saga)
+                    values ('saga:' || \(saga.name), \([topic]), \(saga.name))
+                    on conflict (name) do update set topics = excluded.topics, removed_at = null
+                    returning id
+                )
+                insert into outrider.route (subscription_id, exact_topics)
+                select s.id, \([topic]) from starting s
+                on conflict (subscription_id) do update set exact_topics = excluded.exact_topics
                 """)
         } else {
             try removeStart(saga.name)
@@ -77,8 +82,12 @@ package struct SagaDefinitions {
     private func removeStart(_ name: String) throws {
         try connection.query(
             """
-            update outrider.subscription s set removed_at = clock_timestamp(), exact_topics = '{}'
-            where s.saga = \(name) and s.removed_at is null
+            with removed as (
+                update outrider.subscription s set removed_at = clock_timestamp()
+                where s.saga = \(name) and s.removed_at is null
+                returning id
+            )
+            delete from outrider.route r using removed where r.subscription_id = removed.id
             """)
     }
 

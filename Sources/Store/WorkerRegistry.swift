@@ -35,8 +35,9 @@ package struct WorkerRegistry {
                 returning d.*
             ), again as (
                 insert into outrider.delivery
-                    (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at)
-                select r.subscription_id, r.attempts, r.rescues, r.replay, r.redriven, r.message_id, r.first_tried_at
+                    (subscription_id, attempts, rescues, replay, redriven, message_id, first_tried_at, key, place)
+                select r.subscription_id, r.attempts, r.rescues, r.replay, r.redriven, r.message_id, r.first_tried_at,
+                    r.key, r.place
                 from released r order by r.id
             )
             select outrider.wake(array(select distinct r.subscription_id from released r))

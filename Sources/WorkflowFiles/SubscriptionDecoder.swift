@@ -4,7 +4,9 @@ internal import Primitives
 
 enum SubscriptionDecoder {
     private static let keys = [
-        "subscription", "topics", "from", "filter", "deliver", "delivery", "ordered", "concurrency", "timeout", "retry",
+        "subscription", "topics", "from", "filter", "deliver", "delivery", "ordered", "concurrency",
+        "concurrency_per_key",
+        "timeout", "retry",
         "on_exhausted", "audit",
     ]
 
@@ -25,9 +27,13 @@ enum SubscriptionDecoder {
         fields.read("concurrency", into: &subscription.concurrency) { $0.integer("concurrency", in: 1...10_000, $1) }
         fields.read("timeout", into: &subscription.timeout) { $0.duration("timeout", longest: .seconds(86_400), $1) }
         fields.read("retry", into: &subscription.retry, RetryDecoder.policy)
-        fields.read("on_exhausted", into: &subscription.onExhausted, exhaustion)
+        fields.read("ordered", into: &subscription.isOrdered) { $0.bool("ordered", $1) }
+        fields.read("concurrency_per_key", into: &subscription.concurrencyPerKey) {
+            $0.integer("concurrency_per_key", in: 1...1000, $1)
+        }
+        fields.read("on_exhausted", into: &subscription.onExhausted) { $0.choice("on_exhausted", $1) }
         fields.read("audit", into: &subscription.audit) { $0.choice("audit", $1) }
-        refuseOrder(fields)
+        checkKeys(subscription, fields)
         warnOfRetryAtMostOnce(subscription, fields)
         return name != nil && topics != nil && target != nil ? subscription : nil
     }
@@ -114,19 +120,29 @@ enum SubscriptionDecoder {
         return .http(HTTPTarget(method: target.method, url: target.url, endpoint: endpoint))
     }
 
-    // MARK: - What comes later, what excludes what
+    // MARK: - What excludes what
 
-    private static func refuseOrder(_ fields: Fields) {
-        guard let node = fields["ordered"], node.bool("ordered", fields.report) == true else { return }
-        fields.report.notYet("'ordered: true'", at: node.position)
-    }
-
-    private static func exhaustion(_ node: Node, _ report: Report) -> SubscriptionDefinition.Exhaustion? {
-        if case .scalar(let scalar) = node, scalar.text == "block" {
-            report.notYet("'on_exhausted: block'", at: node.position)
-            return nil
+    /// A key waits for its message, which at most once is forgotten before it is sent.
+    private static func checkKeys(_ subscription: SubscriptionDefinition, _ fields: Fields) {
+        if subscription.isOrdered, let node = fields["concurrency_per_key"] {
+            fields.report.error(
+                at: node.position, "'concurrency_per_key' stands beside 'ordered: true'",
+                expected: "one of them: an ordered key is delivered one message at a time")
         }
-        return node.choice("on_exhausted", report)
+        if subscription.guarantee == .atMostOnce, subscription.perKey != nil,
+            let node = fields["ordered"] ?? fields["concurrency_per_key"]
+        {
+            let key = subscription.isOrdered ? "ordered: true" : "concurrency_per_key"
+            fields.report.error(
+                at: node.position, "'\(key)' stands beside 'delivery: at-most-once'",
+                expected: "delivery: at-least-once",
+                suggestion: "a message that is forgotten before it is sent cannot hold its key's place")
+        }
+        if subscription.onExhausted == .block, !subscription.isOrdered, let node = fields["on_exhausted"] {
+            fields.report.error(
+                at: node.position, "'on_exhausted: block' stands in a subscription that is not ordered",
+                expected: "dead_letter or drop, or 'ordered: true' beside it")
+        }
     }
 
     /// At most once is one try: what speaks of more has no effect, and is not passed over in silence.

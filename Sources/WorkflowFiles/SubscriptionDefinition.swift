@@ -20,6 +20,8 @@ package struct SubscriptionDefinition: Sendable, Hashable {
     /// What becomes of a message whose tries are used up.
     package enum Exhaustion: String, Sendable, Hashable, CaseIterable {
         case deadLetter = "dead_letter"
+        /// A dead letter that the later messages of its key wait for.
+        case block
         case drop
     }
 
@@ -39,6 +41,10 @@ package struct SubscriptionDefinition: Sendable, Hashable {
     package var target: DeliveryTarget
     /// Default at least once.
     package var guarantee: Guarantee = .atLeastOnce
+    /// Whether the messages of a key are delivered one at a time, in the order of commits. Default false.
+    package var isOrdered = false
+    /// Deliveries of one key in flight at once, over all workers: 1...1000; nil, the default, for any number.
+    package var concurrencyPerKey: Int?
     /// Deliveries in flight at once, per worker: 1...10000, default 64.
     package var concurrency = 64
     /// Of one try. Default 30 s.
@@ -50,4 +56,7 @@ package struct SubscriptionDefinition: Sendable, Hashable {
     package var audit: Audit = .failures
     /// See `Definition.content`.
     package var content: JSON
+
+    /// How many messages of one key may be out at once; nil for any number.
+    package var perKey: Int? { isOrdered ? 1 : concurrencyPerKey }
 }
