@@ -22,6 +22,8 @@ final class Stage: Sendable {
         let notesArrivals = Atomic(false)
         /// Leaves requests without an answer.
         let hangs = Atomic(false)
+        /// Refuses for good what has a key that begins with `blocked`.
+        let blocks = Atomic(false)
         private let held = Mutex<[Responder]>([])
 
         func take(_ request: ServerRequest, _ responder: Responder) {
@@ -34,6 +36,8 @@ final class Stage: Sendable {
             }
             if hangs.load(ordering: .relaxed) {
                 held.withLock { $0.append(responder) }
+            } else if blocks.load(ordering: .relaxed), request.headers["ce-subject"]?.hasPrefix("blocked") == true {
+                responder.respond(ServerResponse(status: 422))
             } else {
                 responder.respond(ServerResponse(status: 200))
             }
@@ -86,15 +90,24 @@ final class Stage: Sendable {
     }
 
     /// Writes the workflow folder: so many subscriptions, of which the first gets the messages.
-    func declare(subscriptions count: Int) {
+    ///
+    /// - Parameters:
+    ///   - options: further lines of each.
+    ///   - fansOut: all of them get the messages.
+    ///   - documents: beside them.
+    func declare(
+        subscriptions count: Int, options: [String] = [], fansOut: Bool = false, documents others: [String] = []
+    ) {
         Files.removeTree("\(folder)/workflows")
         Files.makeDirectory("\(folder)/workflows")
         let documents = (1...count).map { number in
             """
             subscription: bench-\(number)
-            topics: [ bench.\(number == 1 ? "message" : "other-\(number)") ]
-            deliver: { http: "POST ${ $env.HANDLER }" }
+            topics: [ bench.\(number == 1 || fansOut ? "message" : "other-\(number)") ]
+
             """
+                + (options.contains { $0.hasPrefix("deliver:") } ? "" : "deliver: { http: \"POST ${ $env.HANDLER }\" }\n")
+                + options.joined(separator: "\n")
         }
         let sagas = [1, 3, 10].map { steps in
             "saga: bench-\(steps)\nversion: 1\nsteps:\n"
@@ -116,7 +129,7 @@ final class Stage: Sendable {
               - id: sleep
                 await: { event: wake-up, timeout: 30d }
             """
-        let all = documents + sagas + [sleeper]
+        let all = documents + others + sagas + [sleeper]
         Files.write(all.joined(separator: "\n---\n") + "\n", to: "\(folder)/workflows/bench.yaml")
     }
 
@@ -126,12 +139,14 @@ final class Stage: Sendable {
     static let payload =
         #"{"orderId": 17, "customer": "customer-42", "pad": ""# + String(repeating: "x", count: 240) + #""}"#
 
-    func publish(_ count: Int) async throws {
+    /// - Parameter keys: over how many keys they are spread, called `prefix-1` and so on.
+    func publish(_ count: Int, keys: Int = 1, prefix: String = "customer") async throws {
         try await session.run { connection in
             _ = try connection.query(
                 """
                 insert into outrider.outbox (topic, key, payload)
-                select 'bench.message', 'customer-42', \(Self.payload)::jsonb from generate_series(1, \(Int32(count)))
+                select 'bench.message', \(prefix) || '-' || n % \(Int32(keys)), \(Self.payload)::jsonb
+                from generate_series(1, \(Int32(count))) n
                 """)
         }
     }
@@ -156,9 +171,26 @@ final class Stage: Sendable {
         }
     }
 
+    /// Of all subscriptions.
     func setPaused(_ isPaused: Bool) async throws {
         try await session.run {
-            _ = try $0.query("select outrider.\(unsafeSQL: isPaused ? "pause" : "resume")('bench-1')")
+            _ = try $0.query(
+                """
+                select outrider.\(unsafeSQL: isPaused ? "pause" : "resume")(s.name) from outrider.subscriptions s
+                where s.name like 'bench-%'
+                """)
+        }
+    }
+
+    /// Brings the database to what is declared, and removes what is not.
+    func apply() async throws {
+        let apply = try ChildProcess(
+            [Self.outrider, "apply", "--prune", "\(folder)/workflows"],
+            environment: ["OUTRIDER_DATABASE_URL": url, "OUTRIDER_EXPOSE_ENV": "HANDLER", "HANDLER": handlerURL],
+            output: "\(folder)/apply.log", errors: "\(folder)/apply.err")
+        while apply.status == nil { try await Task.sleep(for: .milliseconds(5)) }
+        guard apply.status == .code(0) else {
+            throw BenchError(description: "apply failed: \(Files.text("\(folder)/apply.err") ?? "")")
         }
     }
 
@@ -166,7 +198,11 @@ final class Stage: Sendable {
         try await session.run {
             try $0.execute(
                 script:
-                    "truncate outrider.outbox; truncate outrider.delivery; truncate outrider.scheduled; truncate outrider.delivery_attempt; checkpoint"
+                    """
+                    truncate outrider.outbox, outrider.delivery, outrider.scheduled, outrider.delivery_attempt,
+                        outrider.backlog, outrider.arrival, outrider.active_slot, outrider.held_slot, outrider.key_check,
+                        outrider.dead_letter; checkpoint
+                    """
             )
         }
     }

@@ -20,11 +20,13 @@ let help = """
       P3   commit to handler at 100/s
       P4   2,000/s under a snapshot held open, against without (--seconds each, default 60)
       P5   1,000,000 waiting against 10,000
+      P6   ordered: 50,000 messages, with 100,000 behind two blocked keys and without them
       P7   20,000 sagas of 3 HTTP steps: completed/s; also 1 and 10 steps, and 100,000 sleeping ones lying around
       P8   a saga of 3 steps on an idle system: how long
       P10  insert into outrider.outbox against a plain insert, 8 and 64 writers
       P11  memory and queries per second of an idle worker
       P12  kill -9 to redelivery by another worker
+      P13  deliveries/s to ten subscriptions of a topic, against one
       P14  start of the process to first delivery, 15 definitions
 
       --json     one JSON object a line instead of the table
@@ -43,7 +45,7 @@ func option(_ name: String, _ fallback: Int) -> Int {
 }
 let pairs = option("--pairs", isQuick ? 1 : 5)
 let seconds = option("--seconds", isQuick ? 10 : 60)
-let known = ["P1", "P3", "P4", "P5", "P7", "P8", "P10", "P11", "P12", "P14"]
+let known = ["P1", "P3", "P4", "P5", "P6", "P7", "P8", "P10", "P11", "P12", "P13", "P14"]
 let chosen = words.filter { $0.hasPrefix("P") }.map { $0 == "P9" ? "P1" : $0 }
 if let unknown = chosen.first(where: { !known.contains($0) }) {
     writeError("outrider-bench: there is no scenario \(unknown); there are \(known.joined(separator: ", "))\n")
@@ -63,10 +65,15 @@ do {
             switch scenario {
             case "P1": try await ThroughputScenarios.drain(stage, pairs: pairs, messages: isQuick ? 50_000 : 200_000)
             case "P3": try await LatencyScenarios.commitToHandler(stage, seconds: isQuick ? 5 : 30)
-            case "P4": try await LatencyScenarios.oldSnapshot(stage, seconds: seconds)
+            case "P4":
+                try await LatencyScenarios.oldSnapshot(stage, seconds: seconds)
+                    + LatencyScenarios.oldSnapshot(stage, seconds: seconds, ordered: true)
             case "P5":
                 try await ThroughputScenarios.backlog(
                     stage, pairs: isQuick ? 1 : min(pairs, 3), messages: isQuick ? 200_000 : 1_000_000)
+            case "P6":
+                try await PatternScenarios.blockedKeys(
+                    stage, pairs: pairs, blocked: isQuick ? 20_000 : 100_000, free: isQuick ? 10_000 : 50_000)
             case "P7":
                 try await SagaScenarios.throughput(stage, pairs: pairs, sagas: isQuick ? 5000 : 20_000)
                     + SagaScenarios.shapes(
@@ -75,6 +82,7 @@ do {
             case "P10": try await PublishScenario.run(stage, pairs: pairs, seconds: isQuick ? 2 : 4)
             case "P11": try await ThroughputScenarios.idle(stage, seconds: isQuick ? 10 : 60)
             case "P12": try await LatencyScenarios.takeOver(stage, rounds: isQuick ? 5 : 30)
+            case "P13": try await PatternScenarios.fanOut(stage, pairs: pairs, messages: isQuick ? 3000 : 15_000)
             default: try await LatencyScenarios.start(stage, rounds: isQuick ? 3 : 20)
             }
         for figure in figures {

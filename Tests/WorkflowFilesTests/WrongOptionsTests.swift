@@ -8,7 +8,7 @@ struct WrongOptionsTests {
         ("concurency: 4", "4:1: error: unknown key 'concurency' of a subscription; did you mean 'concurrency'?"),
         (
             "retries: 4",
-            "4:1: error: unknown key 'retries' of a subscription; expected one of subscription, topics, from, filter, deliver, delivery, ordered, concurrency, timeout, retry, on_exhausted, audit"
+            "4:1: error: unknown key 'retries' of a subscription; expected one of subscription, topics, from, filter, deliver, delivery, ordered, concurrency, concurrency_per_key, timeout, retry, on_exhausted, audit"
         ),
         ("concurrency: 0", "4:14: error: the number 0 stands for concurrency; expected a whole number from 1 to 10000"),
         (
@@ -70,7 +70,7 @@ struct WrongOptionsTests {
         ),
         (
             "on_exhausted: dead-letter",
-            "4:15: error: 'dead-letter' stands for on_exhausted; expected dead_letter or drop; did you mean 'dead_letter'?"
+            "4:15: error: 'dead-letter' stands for on_exhausted; expected dead_letter, block or drop; did you mean 'dead_letter'?"
         ),
         (
             "ordered: yes",
@@ -130,6 +130,23 @@ struct WrongOptionsTests {
             "retry: { fail_on: [ 503, x ], retry_on: [ x ] }",
             "4:41: error: fail_on and retry_on both name 'x'; expected it in one of them"
         ),
+        ("ordered: yes", "4:10: error: 'yes' stands for ordered; expected true or false; did you mean 'true'?"),
+        (
+            "ordered: true\nconcurrency_per_key: 2",
+            "5:22: error: 'concurrency_per_key' stands beside 'ordered: true'; expected one of them: an ordered key is delivered one message at a time"
+        ),
+        (
+            "ordered: true\ndelivery: at-most-once",
+            "4:10: error: 'ordered: true' stands beside 'delivery: at-most-once'; expected delivery: at-least-once; a message that is forgotten before it is sent cannot hold its key's place"
+        ),
+        (
+            "concurrency_per_key: 0",
+            "4:22: error: the number 0 stands for concurrency_per_key; expected a whole number from 1 to 1000"
+        ),
+        (
+            "on_exhausted: block",
+            "4:15: error: 'on_exhausted: block' stands in a subscription that is not ordered; expected dead_letter or drop, or 'ordered: true' beside it"
+        ),
     ])
     func optionsOfASubscriptionAreChecked(lines: String, message: String) async {
         let outcome = await Workflows(Workflows.subscription(lines)).check()
@@ -140,7 +157,6 @@ struct WrongOptionsTests {
     /// What the language has and this version does not: refused, never ignored.
     @Test(arguments: [
         ("rate: 500/s", "4:1", "'rate' of a subscription"), ("batch: { max: 100 }", "4:1", "'batch' of a subscription"),
-        ("ordered: true", "4:10", "'ordered: true'"), ("on_exhausted: block", "4:15", "'on_exhausted: block'"),
     ])
     func whatComesLaterIsRefusedInASubscription(lines: String, place: String, what: String) async {
         #expect(
