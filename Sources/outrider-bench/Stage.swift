@@ -106,7 +106,8 @@ final class Stage: Sendable {
             topics: [ bench.\(number == 1 || fansOut ? "message" : "other-\(number)") ]
 
             """
-                + (options.contains { $0.hasPrefix("deliver:") } ? "" : "deliver: { http: \"POST ${ $env.HANDLER }\" }\n")
+                + (options.contains { $0.hasPrefix("deliver:") }
+                    ? "" : "deliver: { http: \"POST ${ $env.HANDLER }\" }\n")
                 + options.joined(separator: "\n")
         }
         let sagas = [1, 3, 10].map { steps in

@@ -130,7 +130,10 @@ struct WrongOptionsTests {
             "retry: { fail_on: [ 503, x ], retry_on: [ x ] }",
             "4:41: error: fail_on and retry_on both name 'x'; expected it in one of them"
         ),
-        ("ordered: yes", "4:10: error: 'yes' stands for ordered; expected true or false; did you mean 'true'?"),
+        (
+            "ordered: yes",
+            "4:10: error: 'yes' stands for ordered; expected true or false; did you mean true? YAML 1.2 reads yes as a text"
+        ),
         (
             "ordered: true\nconcurrency_per_key: 2",
             "5:22: error: 'concurrency_per_key' stands beside 'ordered: true'; expected one of them: an ordered key is delivered one message at a time"
