@@ -470,7 +470,8 @@ left join outrider.subscription s on s.id = a.subscription_id;
 create view outrider.dead_letters as
 select d.id, d.kind, d.subscription, d.saga_id, d.step, d.topic, d.key, d.payload, d.headers, d.attempts,
     d.first_tried_at, d.dead_at, d.reason, d.last_error, d.redriven_at, d.discarded_at,
-    d.message_id, d.published_at, d.errors, d.redriven_by, d.discarded_by, d.discard_reason
+    d.message_id, d.published_at, d.errors, d.redriven_by, d.discarded_by, d.discard_reason,
+    d.held_place is not null and d.redriven_at is null and d.discarded_at is null as holds_key
 from outrider.dead_letter d;
 
 create view outrider.queue_depth as

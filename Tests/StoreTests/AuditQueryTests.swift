@@ -51,12 +51,12 @@ struct AuditQueryTests {
     private static func answers(_ incident: Incident) -> [String: Answer] {
         [
             "What is waiting, and for how long?": Answer(
-                row: ["subscription": "mail", "ready": 2, "in_flight": 1, "dead": 2], columns: ["oldest_age"], most: 3),
+                row: ["subscription": "mail", "ready": 2, "in_flight": 1, "dead": 2], columns: ["oldest_age"], most: 4),
             "What failed in the last hour, and why?": Answer(
                 row: ["subscription": "mail", "status": 503, "error": "HTTP 503: Busy", "tries": 6, "messages": 3],
                 columns: ["last_at"]),
             "Which handler fails most?": Answer(
-                row: ["subscription": "bill", "failed_tries": 1, "without_answer": 1], columns: [], most: 2),
+                row: ["subscription": "bill", "failed_tries": 1, "without_answer": 1], columns: [], most: 3),
             "Which handlers are slowest?": Answer(
                 row: ["subscription": "mail", "median": "00:00:00.2", "p95": "00:00:03"], columns: ["longest"]),
             "What were the last tries of a subscription?": Answer(
@@ -67,6 +67,11 @@ struct AuditQueryTests {
                 columns: ["at"], most: 7),
             "Which messages of a key are still to be delivered?": Answer(
                 row: ["subscription": "mail", "state": "ready", "attempt": 0], columns: ["message_id"], most: 2),
+            "Which keys are blocked, and by what?": Answer(
+                row: [
+                    "subscription": "ledger", "key": "account-7", "blocked": 2,
+                    "waits_for": "scheduled, try 1, HTTP 503: Closed",
+                ], columns: ["since"], most: 1),
             "What was published under a key?": Answer(
                 row: ["topic": "order.created", "payload": ["n": 17]], columns: ["id", "published_at"], most: 1),
             "Which messages are undelivered for more than an hour?": Answer(
@@ -88,9 +93,9 @@ struct AuditQueryTests {
                 row: ["name": "alive", "connected": true, "draining": false, "subscriptions": ["mail"]],
                 columns: ["silent_for", "up_for"], most: 1),
             "Which subscriptions does no worker serve?": Answer(
-                row: ["name": "bill"], columns: ["topics"], most: 2),
+                row: ["name": "bill"], columns: ["topics"], most: 3),
             "Which subscriptions are paused, and by whom?": Answer(
-                row: ["name": "archive", "paused_by": JSON(incident.person), "waiting": 7], columns: ["paused_for"],
+                row: ["name": "archive", "paused_by": JSON(incident.person), "waiting": 10], columns: ["paused_for"],
                 most: 1),
             "Is housekeeping alive?": Answer(
                 row: [
@@ -143,7 +148,7 @@ struct AuditQueryTests {
     }()
 }
 
-/// A bad morning: three subscriptions, with something of everything that a person on call is asked about.
+/// A bad morning: four subscriptions, with something of everything that a person on call is asked about.
 private struct Incident: Sendable {
     let auditor: Session
     let housekeeper: Session
@@ -168,6 +173,7 @@ private struct Incident: Sendable {
         let person = try await database.login(memberOf: "outrider_operator")
         let message = try await fail(on: database, by: person)
         try await lose(on: database)
+        try await block(on: database)
 
         let sagas = try await SagaIncident.happen(on: database, person: person)
 
@@ -255,6 +261,26 @@ private struct Incident: Sendable {
             select now() + interval '10 s', g.subscription_id, 1, g.message_id, now() from gone g
             """)
         return try await database.value("select message_id from outrider.dead_letters where id = \(letters[0])")
+    }
+
+    /// An ordered subscription of which one message fails, and two wait behind it.
+    private static func block(on database: TestDatabase) async throws {
+        try await database.apply([
+            "subscription": "ledger", "topics": ["account.moved"], "ordered": true,
+            "deliver": ["http": "POST http://127.0.0.1:9/ledger"],
+        ])
+        for _ in 1...3 { try await database.publish("account.moved", key: "account-7") }
+        try await database.execute(
+            """
+            with gone as (delete from outrider.delivery d where d.place is not null returning d.*), tried as (
+                insert into outrider.delivery_attempt
+                    (message_id, subscription_id, attempt, at, outcome, status, error, worker)
+                select g.message_id, g.subscription_id, 1, now() - interval '2 hours', 'failed', 503, 'HTTP 503: Closed', 'alive'
+                from gone g
+            )
+            insert into outrider.scheduled (due_at, subscription_id, attempts, message_id, first_tried_at, key, place)
+            select now() + interval '1 hour', g.subscription_id, 1, g.message_id, now(), g.key, g.place from gone g
+            """)
     }
 
     /// A worker that was lost, one that has something in flight, and a message that waits since yesterday.
