@@ -115,7 +115,9 @@ let package = Package(
             ["Rehearsal", "Sagas", "WorkflowFiles", "Delivery", "Expressions", "TestSupport", "Primitives"]),
         tests("PostgresTests", ["Postgres", "EmbeddedPostgres", "TestSupport", "Primitives"]),
         tests("HTTPTests", ["HTTPClient", "HTTPServer", "TestSupport", "EmbeddedPostgres", "Primitives"]),
-        tests("EngineTests", ["Engine", "TestSupport", "Store", "HTTPClient", "Delivery", "Primitives"]),
+        tests(
+            "EngineTests",
+            ["Engine", "TestSupport", "Store", "HTTPClient", "Delivery", "WorkflowFiles", "Primitives"]),
         tests(
             "StoreTests",
             [

@@ -187,6 +187,7 @@ final class DeliveryLoop: Sendable {
             if let interruption { throw PostgresError.connectionLost(interruption) }
             if mustReload { try load(connection) }
             let now = ContinuousClock.now
+            let lingerEnds = dispatcher.sendLingering(now)
             var work = dispatcher.takeWork(now: now)
             if work.isEmpty {
                 if isDraining {
@@ -196,7 +197,8 @@ final class DeliveryLoop: Sendable {
                         dispatcher.cancelAll()
                     }
                 }
-                let limit = work.nextPoll.map { $0 - now } ?? (isDraining ? .milliseconds(100) : .seconds(30))
+                let next = [work.nextPoll, lingerEnds].compactMap(\.self).min()
+                let limit = next.map { $0 - now } ?? (isDraining ? .milliseconds(100) : .seconds(30))
                 heard(try connection.wait(timeout: max(limit, .zero), or: wakeup))
                 continue
             }

@@ -13,11 +13,19 @@ extension Dispatcher {
         if case .failure(let failure) = exchange.result, failure.isNotTheHandlers {
             return notSent(delivery, failure)
         }
+        let outcome = TryOutcome(exchange.result, policy: route.machine.policy, now: now)
+        return finished(delivery, outcome, status: exchange.status, took: exchange.duration, route, now)
+    }
+
+    /// What a try that was made comes to.
+    func finished(
+        _ delivery: ClaimedDelivery, _ outcome: TryOutcome, status: Int?, took duration: Duration, _ route: Route,
+        _ now: Timestamp
+    ) -> FinishedTry {
         let attempt = delivery.attempts + 1
         var result = FinishedTry(
-            delivery: delivery, attempt: attempt, outcome: "succeeded", status: exchange.status,
-            duration: exchange.duration, ending: .done, isRecorded: route.recordsAll)
-        let outcome = TryOutcome(exchange.result, policy: route.machine.policy, now: now)
+            delivery: delivery, attempt: attempt, outcome: "succeeded", status: status, duration: duration,
+            ending: .done, isRecorded: route.recordsAll)
         if outcome == .succeeded {
             if attempt == 1, let message = delivery.message {
                 metrics.deliveryLag(route.subscription).observe(now - message.publishedAt)
@@ -27,7 +35,7 @@ extension Dispatcher {
         result.isRecorded = true
         if case .refused = outcome { result.outcome = "refused" } else { result.outcome = "failed" }
         var cause: TryError?
-        switch decision(on: outcome, of: delivery, took: exchange.duration, route) {
+        switch decision(on: outcome, of: delivery, took: duration, route) {
         case .succeed: break
         case .retry(let delay, let countsAttempt, let error):
             cause = error
@@ -61,7 +69,7 @@ extension Dispatcher {
     }
 
     /// It goes back as it came. At most once there is no way back.
-    private func notSent(_ delivery: ClaimedDelivery, _ failure: TransportFailure) -> FinishedTry {
+    func notSent(_ delivery: ClaimedDelivery, _ failure: TransportFailure) -> FinishedTry {
         guard delivery.owner != nil else {
             return .notSent(delivery, "dropped", .done, error: failure.message, isRecorded: true)
         }
@@ -115,7 +123,7 @@ extension FinishedTry {
 
 extension TransportFailure {
     /// Nothing was sent, and the handler has no part in it.
-    fileprivate var isNotTheHandlers: Bool {
+    var isNotTheHandlers: Bool {
         switch kind {
         case .cancelled(sent: false), .noResources: true
         case .cancelled(sent: true), .notStarted, .unknown, .tooLarge: false
@@ -124,7 +132,7 @@ extension TransportFailure {
 }
 
 extension HTTPExchange {
-    fileprivate var status: Int? {
+    var status: Int? {
         if case .success(let response) = result { response.status } else { nil }
     }
 }

@@ -49,8 +49,9 @@ extension Dispatcher {
                     for delivery in own { giveBack(delivery, &state) }
                     return requests
                 }
-                for delivery in own { state.lanes[lane]!.enqueued(delivery) }
-                pump(lane, &state, .now, into: &requests)
+                let now = ContinuousClock.now
+                for delivery in own { state.lanes[lane]!.enqueued(delivery, now: now) }
+                pump(lane, &state, now, into: &requests)
                 return requests
             }
             submit(requests)

@@ -15,6 +15,8 @@ final class Dispatcher: Sendable {
     struct Sent: Sendable {
         let delivery: ClaimedDelivery
         let lane: Int32
+        /// All deliveries of a batch, the first one among them; nil where a message has a request of its own.
+        var batch: [ClaimedDelivery]?
     }
 
     struct State: Sendable {
@@ -40,7 +42,7 @@ final class Dispatcher: Sendable {
     /// Also of the extensions in files of their own: deciding, filters.
     let state = Mutex(State())
     private let client = Mutex<HTTPClient?>(nil)
-    private let limit: Int
+    let limit: Int
     let wakeup: Wakeup
     let makeEvaluator: @Sendable () -> Evaluator
     let log: Log
@@ -258,7 +260,7 @@ final class Dispatcher: Sendable {
                     state.lanes[id]!.enteredFilter(deliveries.count)
                     toFilter.append((id, filter, deliveries))
                 } else {
-                    for delivery in deliveries { state.lanes[id]!.enqueued(delivery) }
+                    for delivery in deliveries { state.lanes[id]!.enqueued(delivery, now: now) }
                     pump(id, &state, now, into: &requests)
                 }
             }
@@ -284,18 +286,15 @@ final class Dispatcher: Sendable {
         guard now < state.leaseEnds && !state.isDraining || state.lanes[id]!.route.guarantee == .atMostOnce else {
             return
         }
+        guard state.lanes[id]!.route.batch == nil else { return pumpBatches(id, &state, now, into: &requests) }
         // When all lanes together are at the limit, each may still have its share, whatever the others' handlers do.
-        let share = max(1, limit / state.lanes.count)
+        let share = share(state)
         while state.sent.count < limit || state.lanes[id]!.inFlight < share, let delivery = state.lanes[id]!.next() {
-            guard let message = delivery.message else {
-                end(
-                    .notSent(
-                        delivery, "failed", .dead(reason: "message-missing"), error: "the log holds no such message",
-                        isRecorded: true), id, &state, now)
-                continue
-            }
-            guard !message.isExpired else {
-                end(.notSent(delivery, "expired", .done, isRecorded: true), id, &state, now)
+            let message: ClaimedDelivery.Message
+            switch sendable(delivery) {
+            case .success(let found): message = found
+            case .failure(let unsendable):
+                end(unsendable.result, id, &state, now)
                 continue
             }
             let request = state.nextRequest
@@ -307,8 +306,30 @@ final class Dispatcher: Sendable {
         }
     }
 
+    /// The message to send; or how the delivery of one that is not to be sent ends.
+    func sendable(_ delivery: ClaimedDelivery) -> Result<ClaimedDelivery.Message, Unsendable> {
+        guard let message = delivery.message else {
+            return .failure(
+                Unsendable(
+                    result: .notSent(
+                        delivery, "failed", .dead(reason: "message-missing"), error: "the log holds no such message",
+                        isRecorded: true)))
+        }
+        guard !message.isExpired else {
+            return .failure(Unsendable(result: .notSent(delivery, "expired", .done, isRecorded: true)))
+        }
+        return .success(message)
+    }
+
+    struct Unsendable: Error {
+        let result: FinishedTry
+    }
+
+    /// Of requests in flight over all lanes: what each may have whatever the others do.
+    func share(_ state: borrowing State) -> Int { max(1, limit / state.lanes.count) }
+
     /// Those with the fewest in flight first: room is for whoever has had least of it.
-    private func pumpAll(_ state: inout State, _ now: ContinuousClock.Instant) -> [HTTPRequest] {
+    func pumpAll(_ state: inout State, _ now: ContinuousClock.Instant) -> [HTTPRequest] {
         var requests: [HTTPRequest] = []
         for lane in state.lanes.values.sorted(by: { $0.inFlight < $1.inFlight }) {
             pump(lane.id, &state, now, into: &requests)
@@ -324,11 +345,16 @@ final class Dispatcher: Sendable {
     /// On the HTTP client's thread: decides on each answer, and sends the next ones without asking the database.
     private func completed(_ exchanges: [HTTPExchange]) {
         let now = ContinuousClock.now
+        var batches: [AnsweredBatch] = []
         let requests = state.withLock { state in
             let databaseTime = .now() + state.clockOffset
             var touched: Set<Int32> = []
             for exchange in exchanges {
                 guard let sent = state.sent.removeValue(forKey: exchange.id), let lane = state.lanes[sent.lane] else {
+                    continue
+                }
+                if let deliveries = sent.batch {
+                    batches.append(AnsweredBatch(exchange, deliveries, lane, at: databaseTime))
                     continue
                 }
                 touched.insert(sent.lane)
@@ -342,6 +368,7 @@ final class Dispatcher: Sendable {
             return requests
         }
         submit(requests)
+        completed(batches, now)
         wakeup.signal()
     }
 

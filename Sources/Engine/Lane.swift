@@ -13,6 +13,10 @@ struct Lane: Sendable {
     var isPaused: Bool
     private(set) var buffer = Buffer()
     private(set) var inFlight = 0
+    /// Of a subscription with batches: the bytes that wait in the buffer, and since when the first of them does.
+    private var bufferedBytes = 0
+    private var bufferedSince: ContinuousClock.Instant
+    private var enqueuedAt: ContinuousClock.Instant
     /// Claimed, and with the filter's evaluator at the moment.
     private(set) var inFilter = 0
     var floor: Int64 = 0
@@ -26,6 +30,10 @@ struct Lane: Sendable {
     private static let lookahead = 0.04
     private static let mostAhead = 1000.0
     private static let mostBytesAhead = 8_000_000.0
+    /// The payloads of one batch together; one that is larger goes alone.
+    private static let mostBytesOfBatch = 8_000_000
+    /// Rows in one claim, where requests take many: what is claimed is sent before the next claim is back.
+    private static let mostClaimedForBatches = 2000
 
     /// - Parameter limit: requests that the worker has in flight over all lanes.
     init(id: Int32, route: Route, limit: Int, isPaused: Bool, now: ContinuousClock.Instant) {
@@ -34,12 +42,17 @@ struct Lane: Sendable {
         capacity = min(route.concurrency, limit)
         self.isPaused = isPaused
         measuredAt = now
+        bufferedSince = now
+        enqueuedAt = now
     }
 
     /// The same lane under a new definition: what it holds goes on.
     func redefined(route: Route, limit: Int, isPaused: Bool) -> Lane {
         var lane = Lane(id: id, route: route, limit: limit, isPaused: isPaused, now: measuredAt)
         lane.buffer = buffer
+        lane.bufferedBytes = route.batch == nil ? 0 : buffer.bytes
+        lane.bufferedSince = bufferedSince
+        lane.enqueuedAt = enqueuedAt
         lane.inFlight = inFlight
         lane.inFilter = inFilter
         lane.polling = polling
@@ -63,9 +76,17 @@ struct Lane: Sendable {
     /// How many rows to claim now; 0 when it is not worth a claim.
     var wanted: Int {
         guard !isPaused else { return 0 }
-        let room = capacity + ahead - held
-        let isStarving = buffer.isEmpty && inFilter == 0 && inFlight < capacity
-        return isStarving || room * 4 >= capacity + ahead ? max(0, room) : 0
+        let rows = rowsPerRequest
+        let room = (capacity - inFlight) * rows + ahead - buffer.count - inFilter
+        let isStarving = buffer.count < rows && inFilter == 0 && inFlight < capacity
+        guard isStarving || room * 4 >= capacity * rows + ahead else { return 0 }
+        return max(0, route.batch == nil ? room : min(room, max(rows, Self.mostClaimedForBatches)))
+    }
+
+    /// How many deliveries a request takes, by all that is known of their size.
+    private var rowsPerRequest: Int {
+        guard let batch = route.batch else { return 1 }
+        return max(1, min(batch.max, Int(Double(Self.mostBytesOfBatch) / averageBytes)))
     }
 
     /// Rows that are claimed beyond what can be in flight, so that the handler never waits for the database. They grow with
@@ -85,7 +106,12 @@ struct Lane: Sendable {
         polling.found(deliveries.count, of: asked, now: now)
     }
 
-    mutating func enqueued(_ delivery: ClaimedDelivery) {
+    mutating func enqueued(_ delivery: ClaimedDelivery, now: ContinuousClock.Instant) {
+        if route.batch != nil {
+            if buffer.isEmpty { bufferedSince = now }
+            enqueuedAt = now
+            bufferedBytes += delivery.size
+        }
         buffer.append(delivery)
     }
 
@@ -104,9 +130,45 @@ struct Lane: Sendable {
         return delivery
     }
 
-    mutating func ended(now: ContinuousClock.Instant) {
+    /// Until when a batch that is not full waits for more; nil when none does.
+    var lingerEnds: ContinuousClock.Instant? {
+        guard let batch = route.batch, batch.linger > .zero, !buffer.isEmpty else { return nil }
+        return bufferedSince + batch.linger
+    }
+
+    /// The next batch to send, not counted as in flight yet; nil when there is none, no room, or when it waits for more.
+    ///
+    /// - Parameter lingers: false sends what there is.
+    mutating func nextBatch(now: ContinuousClock.Instant, lingers: Bool) -> [ClaimedDelivery]? {
+        guard let batch = route.batch, inFlight < capacity, let first = buffer.first else { return nil }
+        let isFull = buffer.count >= batch.max || bufferedBytes >= Self.mostBytesOfBatch
+        if lingers, !isFull, let lingerEnds, lingerEnds > now { return nil }
+        var deliveries: [ClaimedDelivery] = []
+        deliveries.reserveCapacity(min(batch.max, buffer.count))
+        var bytes = 0
+        var next = Optional(first)
+        while deliveries.count < batch.max, let delivery = next {
+            guard deliveries.isEmpty || bytes + delivery.size <= Self.mostBytesOfBatch else { break }
+            bytes += delivery.size
+            deliveries.append(delivery)
+            _ = buffer.popFirst()
+            next = buffer.first
+        }
+        bufferedBytes -= bytes
+        // Those that are left came with the last ones, or wait for room and not for more.
+        bufferedSince = enqueuedAt
+        return deliveries
+    }
+
+    /// A batch is in flight.
+    mutating func began() {
+        inFlight += 1
+    }
+
+    /// - Parameter count: deliveries of the request that ended.
+    mutating func ended(_ count: Int = 1, now: ContinuousClock.Instant) {
         inFlight -= 1
-        completed += 1
+        completed += count
         let window = (now - measuredAt).seconds
         if window >= 0.02 {
             let weight = min(1, window / 0.1)
@@ -120,6 +182,7 @@ struct Lane: Sendable {
     mutating func dropBuffer() -> [ClaimedDelivery] {
         var dropped: [ClaimedDelivery] = []
         while let delivery = buffer.popFirst() { dropped.append(delivery) }
+        bufferedBytes = 0
         return dropped
     }
 
@@ -138,6 +201,10 @@ struct Buffer: Sendable {
     var count: Int { elements.count - head }
     var isEmpty: Bool { head == elements.count }
 
+    var first: ClaimedDelivery? { head < elements.count ? elements[head] : nil }
+    /// Of all payloads.
+    var bytes: Int { elements[head...].reduce(0) { $0 + $1.size } }
+
     mutating func append(_ delivery: ClaimedDelivery) {
         elements.append(delivery)
     }
@@ -152,4 +219,9 @@ struct Buffer: Sendable {
         }
         return first
     }
+}
+
+extension ClaimedDelivery {
+    /// What it takes of a batch, in bytes.
+    fileprivate var size: Int { message.map { $0.payload.count + ($0.headers?.count ?? 0) } ?? 0 }
 }

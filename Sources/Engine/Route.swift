@@ -15,10 +15,26 @@ package struct Route: Sendable {
     let concurrency: Int
     /// Whether handlers are told by a number which of two sends of a key came later.
     let isFenced: Bool
+    /// Nil: each message in a request of its own.
+    let batch: Batch?
     let guarantee: SubscriptionDefinition.Guarantee
     let filter: Expression?
     let machine: DeliveryMachine
     let recordsAll: Bool
+
+    /// Many messages in one request.
+    struct Batch: Sendable {
+        let max: Int
+        let linger: Duration
+        /// How each event of it begins, up to its id.
+        let eventHead: [UInt8]
+
+        init(_ definition: BatchDefinition, source: String) {
+            max = definition.max
+            linger = definition.linger
+            eventHead = BatchRequest.eventHead(source: source)
+        }
+    }
 
     /// A handler's words without the secrets that it was sent.
     func redacted(_ text: String) -> String { endpoint?.redacted(text) ?? text }
@@ -65,12 +81,12 @@ package struct RouteResolver: Sendable {
         let endpoint = try target.endpoint.map { try self.endpoint($0) }
         let headers =
             [
-                "Content-Type: application/json",
                 "User-Agent: outrider/\(outriderVersion)",
-                "ce-specversion: 1.0",
-                "ce-source: \(source)",
                 "Outrider-Subscription: \(definition.name)",
-            ] + (endpoint?.headers ?? [])
+            ]
+            + (definition.batch == nil
+                ? ["Content-Type: application/json", "ce-specversion: 1.0", "ce-source: \(source)"]
+                : ["Content-Type: application/cloudevents-batch+json"]) + (endpoint?.headers ?? [])
         let exhausted: DeliveryMachine.Exhausted =
             switch definition.onExhausted {
             case .deadLetter, .block: .deadLetter
@@ -80,7 +96,8 @@ package struct RouteResolver: Sendable {
             subscription: definition.name, method: target.method.rawValue,
             url: (endpoint?.base ?? "") + (try target.url.resolve(environment: exposed)), headers: headers,
             endpoint: endpoint, timeout: definition.timeout, concurrency: definition.concurrency,
-            isFenced: definition.isOrdered, guarantee: definition.guarantee,
+            isFenced: definition.isOrdered, batch: definition.batch.map { Route.Batch($0, source: source) },
+            guarantee: definition.guarantee,
             filter: definition.filter, machine: DeliveryMachine(policy: definition.retry, onExhausted: exhausted),
             recordsAll: definition.audit == .all)
     }

@@ -12,6 +12,7 @@ package struct WorkerMetrics: Sendable {
     let leader: Family<Gauge>
     let deliveryLag: Family<Histogram>
     let sagas: Family<Counter>
+    let batchSize: Family<Histogram>
 
     /// A fifth apart, from 0.25 ms to 1 s: claims are compared with each other, and coarse buckets would hide a change.
     private static let fineLatencies = (0..<46).map { step in
@@ -32,6 +33,9 @@ package struct WorkerMetrics: Sendable {
             "outrider_delivery_lag_seconds",
             help: "From publishing to the end of a successful first try, by this machine's clock, in seconds.",
             labels: ["subscription"], buckets: Histogram.latencies)
+        batchSize = registry.histogram(
+            "outrider_batch_size", help: "Messages in each request of a subscription with batches.",
+            labels: ["subscription"], buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])
         claimDuration = registry.histogram(
             "outrider_claim_duration_seconds",
             help: "One exchange with the queue: results in, deliveries out, in seconds.",

@@ -5,13 +5,11 @@ internal import Primitives
 enum SubscriptionDecoder {
     private static let keys = [
         "subscription", "topics", "from", "filter", "deliver", "delivery", "ordered", "concurrency",
-        "concurrency_per_key",
-        "timeout", "retry",
-        "on_exhausted", "audit",
+        "concurrency_per_key", "batch", "timeout", "retry", "on_exhausted", "audit",
     ]
 
     static func subscription(_ document: Node.Mapping, _ report: Report) -> SubscriptionDefinition? {
-        let fields = Fields(document, of: "a subscription", known: keys, later: ["rate", "batch"], report)
+        let fields = Fields(document, of: "a subscription", known: keys, later: ["rate"], report)
         let name = fields["subscription"]?.name("the name of a subscription", report)
         let topics = fields.required("topics", expected: "[ order.created ]").flatMap { self.topics($0, report) }
         let target = fields.required("deliver", expected: "{ http: POST https://… }").flatMap {
@@ -25,6 +23,7 @@ enum SubscriptionDecoder {
         fields.read("filter", into: &subscription.filter, filter)
         fields.read("delivery", into: &subscription.guarantee) { $0.choice("delivery", $1) }
         fields.read("concurrency", into: &subscription.concurrency) { $0.integer("concurrency", in: 1...10_000, $1) }
+        fields.read("batch", into: &subscription.batch, BatchDecoder.batch)
         fields.read("timeout", into: &subscription.timeout) { $0.duration("timeout", longest: .seconds(86_400), $1) }
         fields.read("retry", into: &subscription.retry, RetryDecoder.policy)
         fields.read("ordered", into: &subscription.isOrdered) { $0.bool("ordered", $1) }

@@ -47,6 +47,8 @@ package struct SubscriptionDefinition: Sendable, Hashable {
     package var concurrencyPerKey: Int?
     /// Deliveries in flight at once, per worker: 1...10000, default 64.
     package var concurrency = 64
+    /// Default none: each message in a request of its own.
+    package var batch: BatchDefinition?
     /// Of one try. Default 30 s.
     package var timeout: Duration = .seconds(30)
     package var retry = RetryPolicy()

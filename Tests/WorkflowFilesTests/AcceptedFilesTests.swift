@@ -20,6 +20,7 @@ struct AcceptedFilesTests {
         #expect(subscription.filter == nil)
         #expect(subscription.guarantee == .atLeastOnce)
         #expect(subscription.concurrency == 64)
+        #expect(subscription.batch == nil)
         #expect(subscription.timeout == .seconds(30))
         #expect(subscription.retry == RetryPolicy())
         #expect(subscription.onExhausted == .deadLetter)
@@ -42,6 +43,7 @@ struct AcceptedFilesTests {
             delivery: at-least-once
             ordered: false
             concurrency: 7
+            batch: { max: 20, linger: 5ms }
             timeout: 10s
             retry:
               attempts: forever
@@ -65,6 +67,8 @@ struct AcceptedFilesTests {
         #expect(subscription.from == .earliest)
         #expect(subscription.filter?.source == ".payload.total > 0")
         #expect(subscription.concurrency == 7)
+        #expect(subscription.batch?.max == 20)
+        #expect(subscription.batch?.linger == .milliseconds(5))
         #expect(subscription.timeout == .seconds(10))
         var policy = RetryPolicy()
         policy.attempts = .forever
