@@ -78,7 +78,6 @@ extension Dispatcher {
             let wasFull = state.sent.count + batches.count >= limit
             for (batch, results) in zip(batches, results) {
                 state.lanes[batch.lane]?.ended(results.count, now: now)
-                if batch.deliveries.contains(where: \.isKeyed) { state.lanes[batch.lane]?.polling.woken() }
                 finish(results, batch.lane, &state)
             }
             if wasFull { return pumpAll(&state, now) }

@@ -374,13 +374,13 @@ final class Dispatcher: Sendable {
 
     private func end(_ result: FinishedTry, _ lane: Int32, _ state: inout State, _ now: ContinuousClock.Instant) {
         state.lanes[lane]?.ended(now: now)
-        // The exchange that records it may make the next message of its key ready.
-        if result.delivery.isKeyed { state.lanes[lane]?.polling.woken() }
         finish([result], lane, &state)
     }
 
     func finish(_ results: [FinishedTry], _ lane: Int32, _ state: inout State) {
         state.finished += results
+        // The exchange that records them may make the next messages of their keys ready.
+        if results.contains(where: \.delivery.isKeyed) { state.lanes[lane]?.polling.woken() }
         guard let name = state.lanes[lane]?.route.subscription else { return }
         for result in results {
             let outcome =

@@ -221,6 +221,14 @@ final class Stage: Sendable {
         }
     }
 
+    func waitUntilDelivered() async throws {
+        while try await session.run({
+            try $0.query("select exists (select from outrider.queued)")[0].decode(0, as: Bool.self)
+        }) {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
     /// From the first arrival to the last.
     var span: Duration {
         guard let first = handler.first.withLock({ $0 }), let last = handler.last.withLock({ $0 }) else { return .zero }

@@ -27,11 +27,7 @@ enum ThroughputScenarios {
             let worker = try stage.worker()
             try await stage.waitForCount(messages)
             let rate = Double(messages) / stage.span.seconds
-            while try await stage.session.run({
-                try $0.query("select count(*) from outrider.delivery")[0].decode(0, as: Int64.self)
-            }) > 0 {
-                try await Task.sleep(for: .milliseconds(20))
-            }
+            try await stage.waitUntilDelivered()
             peak = max(peak, memory(worker.id, "VmHWM"))
             stage.end(worker)
             let after = try await counters(stage)

@@ -17,6 +17,8 @@ let help = """
 
       P1   200,000 messages waiting, one subscription: deliveries/s, also against the HTTP client alone;
            with P9 (WAL and commits per message) and P11 (memory) of the same runs
+      P1+  the same with each option switched on, one at a time
+      P2   500,000 messages in batches of 100
       P3   commit to handler at 100/s
       P4   2,000/s under a snapshot held open, against without (--seconds each, default 60)
       P5   1,000,000 waiting against 10,000
@@ -45,7 +47,7 @@ func option(_ name: String, _ fallback: Int) -> Int {
 }
 let pairs = option("--pairs", isQuick ? 1 : 5)
 let seconds = option("--seconds", isQuick ? 10 : 60)
-let known = ["P1", "P3", "P4", "P5", "P6", "P7", "P8", "P10", "P11", "P12", "P13", "P14"]
+let known = ["P1", "P1+", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P10", "P11", "P12", "P13", "P14"]
 let chosen = words.filter { $0.hasPrefix("P") }.map { $0 == "P9" ? "P1" : $0 }
 if let unknown = chosen.first(where: { !known.contains($0) }) {
     writeError("outrider-bench: there is no scenario \(unknown); there are \(known.joined(separator: ", "))\n")
@@ -64,6 +66,12 @@ do {
         let figures: [Figure] =
             switch scenario {
             case "P1": try await ThroughputScenarios.drain(stage, pairs: pairs, messages: isQuick ? 50_000 : 200_000)
+            case "P1+":
+                try await PatternScenarios.prices(
+                    stage, pairs: isQuick ? 1 : min(pairs, 3), messages: isQuick ? 20_000 : 60_000)
+            case "P2":
+                try await PatternScenarios.batches(
+                    stage, rounds: isQuick ? 1 : min(pairs, 3), messages: isQuick ? 100_000 : 500_000)
             case "P3": try await LatencyScenarios.commitToHandler(stage, seconds: isQuick ? 5 : 30)
             case "P4":
                 try await LatencyScenarios.oldSnapshot(stage, seconds: seconds)
