@@ -30,7 +30,7 @@ extension Dispatcher {
             state.sent[request] = Sent(delivery: first, lane: id, batch: sent)
             let route = state.lanes[id]!.route
             metrics.batchSize(route.subscription).observe(Double(sent.count))
-            requests.append(BatchRequest.make(id: request, sent, route, now: .now() + state.clockOffset))
+            requests.append(fenced(BatchRequest.make(id: request, sent, route, now: .now() + state.clockOffset), state))
         }
     }
 

@@ -301,9 +301,18 @@ final class Dispatcher: Sendable {
             state.nextRequest += 1
             state.sent[request] = Sent(delivery: delivery, lane: id)
             requests.append(
-                DeliveryRequest.make(
-                    id: request, delivery, message, state.lanes[id]!.route, now: .now() + state.clockOffset))
+                fenced(
+                    DeliveryRequest.make(
+                        id: request, delivery, message, state.lanes[id]!.route, now: .now() + state.clockOffset), state))
         }
+    }
+
+    /// Not to be begun once another worker may have taken over what it carries.
+    func fenced(_ request: HTTPRequest, _ state: borrowing State) -> HTTPRequest {
+        var request = request
+        // At most once there is nobody to take over.
+        if !request.freshConnection { request.notAfter = state.leaseEnds }
+        return request
     }
 
     /// The message to send; or how the delivery of one that is not to be sent ends.

@@ -16,6 +16,9 @@ package struct HTTPRequest: Sendable {
     package var tls: TLSOptions?
     /// Opens a connection for this request alone, so that it cannot meet one that the server is about to close.
     package var freshConnection: Bool
+    /// A request that is not begun by then is not sent, and ends as cancelled. A process that was frozen wakes up with requests that
+    /// are somebody else's by now.
+    package var notAfter: ContinuousClock.Instant?
     /// An answer with a longer body is cut off and fails as `tooLarge`.
     package var maxResponseBytes: Int
 
@@ -29,6 +32,7 @@ package struct HTTPRequest: Sendable {
         connectTimeout: Duration = .seconds(5),
         tls: TLSOptions? = nil,
         freshConnection: Bool = false,
+        notAfter: ContinuousClock.Instant? = nil,
         maxResponseBytes: Int = 1 << 20
     ) {
         self.id = id
@@ -40,6 +44,7 @@ package struct HTTPRequest: Sendable {
         self.connectTimeout = connectTimeout
         self.tls = tls
         self.freshConnection = freshConnection
+        self.notAfter = notAfter
         self.maxResponseBytes = maxResponseBytes
     }
 }

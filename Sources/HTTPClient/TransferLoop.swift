@@ -70,6 +70,10 @@ final class TransferLoop {
         if requests.isEmpty { return }
         let now = ContinuousClock.now
         for request in requests {
+            if let notAfter = request.notAfter, notAfter < now {
+                ended.append(request.cancelled())
+                continue
+            }
             let transfer = idle.popLast() ?? Transfer()
             do throws(Refusal) {
                 try transfer.prepare(request, now: now)

@@ -37,6 +37,20 @@ struct ClientEndTests {
         #expect(try exchanges.ended[0].failure.kind == .cancelled(sent: false))
     }
 
+    @Test func whatComesTooLateIsNotSent() async throws {
+        let server = try HTTPServer(address: "127.0.0.1:0") { _, responder in responder.respond(.text("ok")) }
+        defer { server.stop() }
+        let exchanges = Exchanges()
+        exchanges.client.submit([
+            HTTPRequest(id: 1, url: server.url, notAfter: .now - .milliseconds(1)),
+            HTTPRequest(id: 2, url: server.url, notAfter: .now + .seconds(60)),
+        ])
+        try await exchanges.wait(for: 2)
+        let ended = exchanges.ended.sorted { $0.id < $1.id }
+        #expect(try ended[0].failure.kind == .cancelled(sent: false))
+        #expect(try ended[1].response.status == 200)
+    }
+
     @Test func closeReportsEverythingBeforeItReturns() async throws {
         let server = try HTTPServer(address: "127.0.0.1:0") { _, responder in responder.respond(.text("ok")) }
         defer { server.stop() }
