@@ -10,13 +10,15 @@ import WorkflowFiles
 
 /// Filters that need jq run beside the dispatcher, a process a lane.
 extension Dispatcher {
+    func evaluator(of lane: Int32, _ state: inout State) -> Evaluator {
+        let evaluator = state.evaluators[lane] ?? makeEvaluator()
+        state.evaluators[lane] = evaluator
+        return evaluator
+    }
+
     /// Sorts out what a filter does not want, and sends the rest.
     func filter(_ deliveries: [ClaimedDelivery], by filter: Expression, lane: Int32) {
-        let evaluator = state.withLock { state in
-            let evaluator = state.evaluators[lane] ?? makeEvaluator()
-            state.evaluators[lane] = evaluator
-            return evaluator
-        }
+        let evaluator = state.withLock { state in self.evaluator(of: lane, &state) }
         Task {
             let inputs = deliveries.map { (filter, $0.filterInput) }
             let verdicts = await evaluator.evaluate(inputs)
@@ -62,7 +64,7 @@ extension Dispatcher {
 
 extension ClaimedDelivery {
     /// What a filter sees: `.payload .topic .key .headers`.
-    fileprivate var filterInput: [UInt8] {
+    var filterInput: [UInt8] {
         var input = Array(#"{"payload":"#.utf8)
         input += message?.payload ?? Array("null".utf8)
         input += #","topic":"#.utf8

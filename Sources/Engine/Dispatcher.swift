@@ -37,6 +37,8 @@ final class Dispatcher: Sendable {
         var clockOffset = Duration.zero
         /// Filters that need jq, each with a process of its own, so that one that runs away delays no other.
         var evaluators: [Int32: Evaluator] = [:]
+        /// Of lanes whose target is a statement.
+        var pools: [Int32: StatementPool] = [:]
     }
 
     /// Also of the extensions in files of their own: deciding, filters.
@@ -45,6 +47,9 @@ final class Dispatcher: Sendable {
     let limit: Int
     let wakeup: Wakeup
     let makeEvaluator: @Sendable () -> Evaluator
+    let makePool: @Sendable (_ connections: Int) -> StatementPool
+    /// This worker's name.
+    let worker: String
     let log: Log
     let metrics: WorkerMetrics
 
@@ -52,12 +57,15 @@ final class Dispatcher: Sendable {
     ///   - limit: requests in flight over all lanes.
     ///   - connections: see `HTTPClient`.
     init(
-        limit: Int, connections: Int, wakeup: Wakeup, log: Log, metrics: WorkerMetrics,
-        makeEvaluator: @escaping @Sendable () -> Evaluator
+        limit: Int, connections: Int, worker: String, wakeup: Wakeup, log: Log, metrics: WorkerMetrics,
+        makeEvaluator: @escaping @Sendable () -> Evaluator,
+        makePool: @escaping @Sendable (_ connections: Int) -> StatementPool
     ) {
         self.limit = limit
         self.wakeup = wakeup
         self.makeEvaluator = makeEvaluator
+        self.makePool = makePool
+        self.worker = worker
         self.log = log
         self.metrics = metrics
         let client = HTTPClient(connections: connections) { [weak self] exchanges in self?.completed(exchanges) }
@@ -82,6 +90,7 @@ final class Dispatcher: Sendable {
                 if lane.polling.holdsLock { state.unlocks.append(lane.id) }
                 for delivery in lane.dropBuffer() { giveBack(delivery, &state) }
                 state.evaluators[lane.id] = nil
+                if lane.held == 0 { state.pools[lane.id] = nil }
                 // Requests in flight end as usual; the lane stays for them, and claims nothing.
                 if lane.held > 0 {
                     lane.isPaused = true
@@ -286,6 +295,7 @@ final class Dispatcher: Sendable {
         guard now < state.leaseEnds && !state.isDraining || state.lanes[id]!.route.guarantee == .atMostOnce else {
             return
         }
+        guard state.lanes[id]!.route.statement == nil else { return pumpStatements(id, &state, now) }
         guard state.lanes[id]!.route.batch == nil else { return pumpBatches(id, &state, now, into: &requests) }
         // When all lanes together are at the limit, each may still have its share, whatever the others' handlers do.
         let share = share(state)
@@ -303,7 +313,8 @@ final class Dispatcher: Sendable {
             requests.append(
                 fenced(
                     DeliveryRequest.make(
-                        id: request, delivery, message, state.lanes[id]!.route, now: .now() + state.clockOffset), state))
+                        id: request, delivery, message, state.lanes[id]!.route, now: .now() + state.clockOffset), state)
+            )
         }
     }
 
@@ -381,7 +392,7 @@ final class Dispatcher: Sendable {
         wakeup.signal()
     }
 
-    private func end(_ result: FinishedTry, _ lane: Int32, _ state: inout State, _ now: ContinuousClock.Instant) {
+    func end(_ result: FinishedTry, _ lane: Int32, _ state: inout State, _ now: ContinuousClock.Instant) {
         state.lanes[lane]?.ended(now: now)
         finish([result], lane, &state)
     }
@@ -418,6 +429,7 @@ final class Dispatcher: Sendable {
     /// Gives up on what is still in flight: it is reported as cancelled.
     func cancelAll() {
         client.withLock { $0 }?.cancelAll()
+        cancelStatements()
     }
 
     func close() {

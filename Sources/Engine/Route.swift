@@ -1,6 +1,7 @@
 import Delivery
 import Expressions
 import Primitives
+import Sagas
 package import WorkflowFiles
 
 /// A subscription with its endpoint and secrets resolved: all that is the same for each of its deliveries.
@@ -17,6 +18,8 @@ package struct Route: Sendable {
     let isFenced: Bool
     /// Nil: each message in a request of its own.
     let batch: Batch?
+    /// Nil: messages are sent, not run.
+    var statement: Statement?
     let guarantee: SubscriptionDefinition.Guarantee
     let filter: Expression?
     let machine: DeliveryMachine
@@ -34,6 +37,12 @@ package struct Route: Sendable {
             linger = definition.linger
             eventHead = BatchRequest.eventHead(source: source)
         }
+    }
+
+    /// What is run instead of sending anything.
+    struct Statement: Sendable {
+        let text: String
+        let arguments: [ValueTemplate]
     }
 
     /// A handler's words without the secrets that it was sent.
@@ -77,6 +86,7 @@ package struct RouteResolver: Sendable {
         let target: HTTPTarget
         switch definition.target {
         case .http(let http): target = http
+        case .sql(let call): return route(definition, to: call)
         }
         let endpoint = try target.endpoint.map { try self.endpoint($0) }
         let headers =
@@ -87,18 +97,22 @@ package struct RouteResolver: Sendable {
             + (definition.batch == nil
                 ? ["Content-Type: application/json", "ce-specversion: 1.0", "ce-source: \(source)"]
                 : ["Content-Type: application/cloudevents-batch+json"]) + (endpoint?.headers ?? [])
-        let exhausted: DeliveryMachine.Exhausted =
-            switch definition.onExhausted {
-            case .deadLetter, .block: .deadLetter
-            case .drop: .drop
-            }
         return Route(
             subscription: definition.name, method: target.method.rawValue,
             url: (endpoint?.base ?? "") + (try target.url.resolve(environment: exposed)), headers: headers,
             endpoint: endpoint, timeout: definition.timeout, concurrency: definition.concurrency,
             isFenced: definition.isOrdered, batch: definition.batch.map { Route.Batch($0, source: source) },
             guarantee: definition.guarantee,
-            filter: definition.filter, machine: DeliveryMachine(policy: definition.retry, onExhausted: exhausted),
+            filter: definition.filter, machine: DeliveryMachine(definition),
+            recordsAll: definition.audit == .all)
+    }
+
+    private func route(_ definition: SubscriptionDefinition, to call: SQLCall) -> Route {
+        Route(
+            subscription: definition.name, method: "", url: "", headers: [], endpoint: nil, timeout: definition.timeout,
+            concurrency: definition.concurrency, isFenced: false, batch: nil,
+            statement: Route.Statement(text: call.statement, arguments: call.arguments),
+            guarantee: definition.guarantee, filter: definition.filter, machine: DeliveryMachine(definition),
             recordsAll: definition.audit == .all)
     }
 
@@ -107,5 +121,16 @@ package struct RouteResolver: Sendable {
             throw RouteError(description: "there is no endpoint \(name)")
         }
         return try ResolvedEndpoint(endpoint, secrets: secrets, exposed: exposed)
+    }
+}
+
+extension DeliveryMachine {
+    fileprivate init(_ definition: SubscriptionDefinition) {
+        let exhausted: Exhausted =
+            switch definition.onExhausted {
+            case .deadLetter, .block: .deadLetter
+            case .drop: .drop
+            }
+        self.init(policy: definition.retry, onExhausted: exhausted)
     }
 }

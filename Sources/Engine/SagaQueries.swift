@@ -9,11 +9,6 @@ import Synchronization
 /// The `sql` steps: each in one transaction with what its saga's machine makes of the outcome, so that it happens exactly
 /// once. On connections of their own, so that a statement that takes its time holds up no other saga.
 final class SagaQueries: Sendable {
-    /// As the statements run: least privilege, and the owner of what they may touch grants it.
-    static let role = "outrider_step"
-    /// How long a statement waits for a lock.
-    private static let lockTimeout = Duration.seconds(5)
-
     /// What became of a statement.
     enum Outcome: Sendable {
         /// Done or not, the saga's decision about it is written: the saga as it is now, and what was written.
@@ -24,117 +19,38 @@ final class SagaQueries: Sendable {
         case unclear
     }
 
-    private struct Pool: Sendable {
-        var sessions: [Session] = []
-        var idle: [Int] = []
-        var waiting: [CheckedContinuation<Int, Never>] = []
-        /// Of the statements under way.
-        var cancellers: [Int: Canceller] = [:]
-        var isCancelled = false
-    }
-
-    private let pool = Mutex(Pool())
-    private let databaseURL: String
-    private let options: ConnectionOptions
-    private let most: Int
+    private let pool: StatementPool
     private let worker: String
     private let exposed: [String: String]
 
-    /// - Parameter connections: statements at once; each connection is made when it is first needed.
+    /// - Parameter connections: statements at once.
     init(databaseURL: String, worker: String, exposed: [String: String], connections: Int = 16) {
-        var options = ConnectionOptions()
-        options.applicationName = "outrider \(worker) steps"
-        options.settings =
-            [
-                ("jit", "off"), ("client_min_messages", "warning"),
-                // The statement of a worker that was killed ends with it, and does not go on holding its locks.
-                ("client_connection_check_interval", "1s"),
-            ] + ConnectionOptions.sessionOfAWorker
-        self.databaseURL = databaseURL
-        self.options = options
-        most = connections
+        pool = StatementPool(databaseURL: databaseURL, worker: worker, connections: connections)
         self.worker = worker
         self.exposed = exposed
     }
 
     /// Ends what is under way, and refuses what comes: nothing of it happens.
-    func cancelAll() {
-        let (cancellers, waiting) = pool.withLock { pool in
-            pool.isCancelled = true
-            defer { pool.waiting = [] }
-            return (Array(pool.cancellers.values), pool.waiting)
-        }
-        for one in waiting { one.resume(returning: -1) }
-        // Where the server cannot be reached there is nothing to cancel.
-        for canceller in cancellers { try? canceller.cancel() }
-    }
+    func cancelAll() { pool.cancelAll() }
 
-    func close() async {
-        cancelAll()
-        for session in pool.withLock({ $0.sessions }) { await session.close() }
-    }
+    func close() async { await pool.close() }
 
     /// Runs the statement, tells the machine, and writes its decision.
     func run(
         _ saga: LiveSaga, _ query: Effect.QueryEffect, token: UUID, clock: DatabaseClock,
         evaluate: @escaping @Sendable (Effect.Evaluation) -> Result<[JSON], ExpressionError>
     ) async -> Outcome {
-        let number = await enter()
-        guard number >= 0, let session = pool.withLock({ $0.isCancelled ? nil : $0.sessions[number] }) else {
-            return .undone(Self.failure("the worker stops"))
-        }
-        defer { leave(number) }
         let transaction = QueryTransaction(
-            saga: saga, query: query, token: token, worker: worker, exposed: exposed, clock: clock,
-            role: Self.role, lockTimeout: Self.lockTimeout, evaluate: evaluate)
-        // Of a session that was lost while it was idle one hears only when it is used.
-        for _ in 1...2 {
-            do {
-                let outcome = try await session.run { [self] connection in
-                    pool.withLock { $0.cancellers[number] = connection.canceller() }
-                    defer { pool.withLock { $0.cancellers[number] = nil } }
-                    return transaction.run(on: connection)
-                }
-                if let outcome { return outcome }
-            } catch {
-                return .undone(Self.failure("\(error)"))
-            }
+            saga: saga, query: query, token: token, worker: worker, exposed: exposed, clock: clock, evaluate: evaluate)
+        switch await pool.lend({ transaction.run(on: $0) }) {
+        case .value(let outcome): return outcome
+        case .stopped: return .undone(Self.failure("the worker stops"))
+        case .failed(let reason): return .undone(Self.failure(reason))
         }
-        return .undone(Self.failure("the session with the database is lost again and again"))
     }
 
     private static func failure(_ message: String) -> SagaEvent.TryResult {
         .failed(TryError(type: "database", message: message), happened: .no, retryAfter: nil)
-    }
-
-    // MARK: - Connections
-
-    /// The number of a connection that nobody uses; waits while there is none.
-    private func enter() async -> Int {
-        await withCheckedContinuation { continuation in
-            let number: Int? = pool.withLock { pool in
-                if pool.isCancelled { return -1 }
-                if let idle = pool.idle.popLast() { return idle }
-                if pool.sessions.count < most {
-                    pool.sessions.append(Session(databaseURL, options: options))
-                    return pool.sessions.count - 1
-                }
-                pool.waiting.append(continuation)
-                return nil
-            }
-            if let number { continuation.resume(returning: number) }
-        }
-    }
-
-    private func leave(_ number: Int) {
-        let next = pool.withLock { pool in
-            if pool.waiting.isEmpty {
-                pool.idle.append(number)
-                return CheckedContinuation<Int, Never>?.none
-            }
-            return pool.waiting.removeFirst()
-        }
-        next?.resume(returning: number)
     }
 }
 
@@ -146,8 +62,6 @@ private struct QueryTransaction: Sendable {
     let worker: String
     let exposed: [String: String]
     let clock: DatabaseClock
-    let role: String
-    let lockTimeout: Duration
     let evaluate: @Sendable (Effect.Evaluation) -> Result<[JSON], ExpressionError>
 
     /// Nil when there is no session any more to begin with.
@@ -211,32 +125,18 @@ private struct QueryTransaction: Sendable {
 
     private func execute(on connection: Connection) throws -> SagaEvent.TryResult {
         try connection.execute(script: "savepoint step")
+        let statement = ForeignStatement(query.statement, arguments: query.arguments, timeout: query.timeout)
         do throws(PostgresError) {
-            try connection.query(
-                """
-                select set_config('role', \(role), true), set_config('statement_timeout', \(milliseconds(query.timeout)), true),
-                    set_config('lock_timeout', \(milliseconds(min(lockTimeout, query.timeout))), true)
-                """)
-            let rows = try connection.run(foreign: query.statement, query.arguments.map(Self.text))
-            // What would be checked at the commit only is the statement's affair, too.
-            try connection.execute(
-                script: """
-                    set constraints all immediate;
-                    reset role; reset statement_timeout; reset lock_timeout; release savepoint step
-                    """)
-            return .succeeded((rows.count == 1 ? rows[0] : rows.isEmpty ? .null : .array(rows)).storable ?? .null)
+            try connection.query(statement.settings)
+            let output = try statement.run(on: connection)
+            try connection.execute(script: "\(ForeignStatement.reset); release savepoint step")
+            return .succeeded(output.storable ?? .null)
         } catch {
             guard error.sqlState != nil else { throw error }
             try connection.execute(
                 script: "rollback to savepoint step; reset role; reset statement_timeout; reset lock_timeout")
             return outcome(of: error)
         }
-    }
-
-    private func milliseconds(_ duration: Duration) -> String { String(max(1, duration.milliseconds)) }
-
-    private static func text(_ argument: JSON) -> String? {
-        argument.isNull ? nil : argument.string ?? argument.text
     }
 
     private func outcome(of error: any Error) -> SagaEvent.TryResult {

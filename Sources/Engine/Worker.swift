@@ -28,8 +28,12 @@ package final class Worker: Sendable {
             Evaluator(executable: configuration.executable, environment: configuration.exposed)
         }
         let dispatcher = Dispatcher(
-            limit: configuration.concurrency, connections: configuration.connections, wakeup: wakeup, log: log,
-            metrics: metrics, makeEvaluator: makeEvaluator)
+            limit: configuration.concurrency, connections: configuration.connections, worker: configuration.name,
+            wakeup: wakeup, log: log, metrics: metrics, makeEvaluator: makeEvaluator,
+            makePool: { connections in
+                StatementPool(
+                    databaseURL: configuration.databaseURL, worker: configuration.name, connections: connections)
+            })
         let loop = DeliveryLoop(
             configuration: configuration, dispatcher: dispatcher, alarm: alarm, health: health, log: log,
             metrics: metrics,
@@ -78,6 +82,7 @@ package final class Worker: Sendable {
         try await beats.join()
         try await rounds.join()
         dispatcher.close()
+        await dispatcher.closeStatements()
         await sagas.close()
         try result.get()
         log.info("worker.stopped")

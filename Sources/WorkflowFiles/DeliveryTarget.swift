@@ -1,9 +1,12 @@
 package import Delivery
 package import Expressions
+package import Sagas
 
 /// Where a delivery goes.
 package enum DeliveryTarget: Sendable, Hashable {
     case http(HTTPTarget)
+    /// A statement in Outrider's own database, in the transaction that acknowledges: exactly once.
+    case sql(SQLCall)
 }
 
 /// `deliver: { http: METHOD URL }`, or with `endpoint:` a path below the endpoint's URL.

@@ -69,6 +69,14 @@ package struct Fields {
         mapping.entries.contains { meant(by: $0).map(keys.contains) ?? false }
     }
 
+    /// Reports options that have no meaning beside another one.
+    func refuse(_ options: [String], beside other: String, expected: String) {
+        for entry in mapping.entries where options.contains(entry.name) {
+            report.error(
+                at: entry.namePosition, "'\(entry.name)' has no meaning beside '\(other)'", expected: expected)
+        }
+    }
+
     /// Reads an optional value; what it stands for stays at its default when it is absent or wrong.
     package func read<Value>(_ key: String, into value: inout Value, _ decode: (Node, Report) -> Value?) {
         guard let node = self[key], let decoded = decode(node, report) else { return }

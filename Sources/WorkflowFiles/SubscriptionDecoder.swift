@@ -32,6 +32,7 @@ enum SubscriptionDecoder {
         }
         fields.read("on_exhausted", into: &subscription.onExhausted) { $0.choice("on_exhausted", $1) }
         fields.read("audit", into: &subscription.audit) { $0.choice("audit", $1) }
+        SQLTargetDecoder.check(&subscription, fields)
         checkKeys(subscription, fields)
         warnOfRetryAtMostOnce(subscription, fields)
         return name != nil && topics != nil && target != nil ? subscription : nil
@@ -101,22 +102,30 @@ enum SubscriptionDecoder {
     }
 
     private static func target(_ node: Node, _ report: Report) -> DeliveryTarget? {
-        let later = HTTPTargetDecoder.brokers + ["sql", "body"]
-        guard let fields = Fields(node, of: "deliver", known: ["http", "endpoint"], later: later, report) else {
-            return nil
-        }
+        let later = HTTPTargetDecoder.brokers + ["body"]
+        let known = ["http", "endpoint", "sql", "args"]
+        guard let fields = Fields(node, of: "deliver", known: known, later: later, report) else { return nil }
         let endpointNode = fields["endpoint"]
         let endpoint = endpointNode?.endpointName(report)
-        guard let http = fields["http"] else {
+        switch (fields["http"], fields["sql"]) {
+        case (let http?, nil):
+            fields.refuse(["args"], beside: "http", expected: "it beside sql")
+            guard let text = http.template("http", report),
+                let target = HTTPTargetDecoder.target(
+                    text, http, hasEndpoint: endpointNode != nil, allowed: .variables, report)
+            else { return nil }
+            return .http(HTTPTarget(method: target.method, url: target.url, endpoint: endpoint))
+        case (nil, let sql?):
+            fields.refuse(["endpoint"], beside: "sql", expected: "it beside http")
+            return SQLTargetDecoder.target(sql, fields)
+        case (_?, let sql?):
+            report.error(at: sql.position, "deliver with 'http' and 'sql'", expected: "exactly one of them")
+            return nil
+        case (nil, nil):
             let isRefused = fields.mapping.entries.contains { later.contains($0.name) && $0.name != "body" }
-            if !isRefused { _ = fields.required("http", expected: "POST https://…") }
+            if !isRefused { _ = fields.required("http", expected: "POST https://…, or sql: select …") }
             return nil
         }
-        guard let text = http.template("http", report),
-            let target = HTTPTargetDecoder.target(
-                text, http, hasEndpoint: endpointNode != nil, allowed: .variables, report)
-        else { return nil }
-        return .http(HTTPTarget(method: target.method, url: target.url, endpoint: endpoint))
     }
 
     // MARK: - What excludes what

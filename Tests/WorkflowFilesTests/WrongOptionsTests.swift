@@ -197,7 +197,7 @@ struct WrongOptionsTests {
                 ])
     }
 
-    @Test(arguments: ["rabbitmq", "kafka", "sqs", "sns", "pubsub", "redis", "celery", "sql"])
+    @Test(arguments: ["rabbitmq", "kafka", "sqs", "sns", "pubsub", "redis", "celery"])
     func otherTargetsAreRefused(target: String) async {
         #expect(
             await Workflows("subscription: a\ntopics: [ b ]\ndeliver: { \(target): x }").check().messages
@@ -242,10 +242,10 @@ struct WrongOptionsTests {
     @Test(arguments: [
         (
             "POST https://a.example",
-            "10: error: 'POST https://a.example' stands for deliver; expected a mapping with http, endpoint"
+            "10: error: 'POST https://a.example' stands for deliver; expected a mapping with http, endpoint, sql, …"
         ),
-        ("{}", "10: error: deliver without 'http'; expected http: POST https://…"),
-        ("{ endpoint: shop }", "10: error: deliver without 'http'; expected http: POST https://…"),
+        ("{}", "10: error: deliver without 'http'; expected http: POST https://…, or sql: select …"),
+        ("{ endpoint: shop }", "10: error: deliver without 'http'; expected http: POST https://…, or sql: select …"),
         ("{ htpp: POST https://a.example }", "12: error: unknown key 'htpp' of deliver; did you mean 'http'?"),
         (
             "{ http: https://a.example/x }",

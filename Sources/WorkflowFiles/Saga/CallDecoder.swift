@@ -21,11 +21,11 @@ struct CallDecoder {
         guard let fields = Fields(node, of: "call", known: known, later: Self.later, report) else { return nil }
         switch (fields["http"], fields["sql"]) {
         case (let http?, nil):
-            refuse(Self.optionsOfSQL, of: fields, beside: "http")
+            fields.refuse(Self.optionsOfSQL, beside: "http", expected: "it beside sql")
             return self.http(http, fields).map(Call.http)
         case (nil, let sql?):
-            refuse(Self.optionsOfHTTP, of: fields, beside: "sql")
-            return self.sql(sql, fields).map(Call.sql)
+            fields.refuse(Self.optionsOfHTTP, beside: "sql", expected: "it beside http")
+            return SQLCallDecoder(site: site).call(sql, arguments: fields["args"]).map(Call.sql)
         case (_?, let sql?):
             report.error(at: sql.position, "a call with 'http' and 'sql'", expected: "exactly one of them")
             return nil
@@ -36,14 +36,6 @@ struct CallDecoder {
                     at: node.position, "a call without a target", expected: "http: POST https://…, or sql: select …")
             }
             return nil
-        }
-    }
-
-    private func refuse(_ options: [String], of fields: Fields, beside target: String) {
-        for entry in fields.mapping.entries where options.contains(entry.name) {
-            report.error(
-                at: entry.namePosition, "'\(entry.name)' has no meaning beside '\(target)'",
-                expected: "it beside \(target == "sql" ? "http" : "sql")")
         }
     }
 
@@ -65,43 +57,6 @@ struct CallDecoder {
         call.body = body ?? nil
         call.isAsync = (isAsync ?? nil) ?? false
         return call
-    }
-
-    // MARK: - SQL
-
-    private func sql(_ node: Node, _ fields: Fields) -> SQLCall? {
-        let statement = self.statement(node)
-        let list = fields["args"]
-        let nodes = list.map { $0.list("args", report) } ?? []
-        let arguments = nodes?.map { site.value($0, "an argument") }
-        guard let statement, let arguments else { return nil }
-        guard statement.parameterCount == arguments.count else {
-            let given = arguments.count == 1 ? "1 argument" : "\(arguments.count) arguments"
-            let wanted =
-                statement.parameterCount == 0 ? "no parameters" : "parameters up to $\(statement.parameterCount)"
-            report.error(
-                at: list?.position ?? node.position, "\(given) for a statement with \(wanted)",
-                expected: "as many args as parameters")
-            return nil
-        }
-        let values = arguments.compactMap(\.self)
-        return values.count == arguments.count ? SQLCall(statement: statement.text, arguments: values) : nil
-    }
-
-    private func statement(_ node: Node) -> SQLStatement? {
-        guard let scalar = node.scalarText("sql", report) else { return nil }
-        guard scalar.text.range(ofText: "${") == nil else {
-            report.error(
-                at: node.position, "an expression stands in the text of sql", expected: "$1, $2, … for values",
-                suggestion: "use args: sql: select f($1), args: [ \"${ .input.id }\" ]")
-            return nil
-        }
-        do throws(SQLStatement.Problem) {
-            return try SQLStatement(scalar.text)
-        } catch {
-            report.error(at: scalar.position(ofByte: error.offset), error.found, expected: error.expected)
-            return nil
-        }
     }
 }
 

@@ -28,6 +28,12 @@ private struct SQLLexer {
     /// Behind a `;`.
     private var isEnded = false
     private var isEmpty = true
+    /// What would end the transaction that it is run in, or is of use only to a session that goes on (PostgreSQL manual,
+    /// chapter VI "SQL Commands").
+    private static let refused: Set<String> = [
+        "abort", "begin", "commit", "deallocate", "discard", "end", "listen", "prepare", "release", "reset",
+        "rollback", "savepoint", "set", "start", "unlisten",
+    ]
 
     init(_ text: String) {
         bytes = Array(text.utf8)
@@ -60,9 +66,19 @@ private struct SQLLexer {
                 throw Problem(
                     offset: next, found: "a second statement stands in sql", expected: "one statement in each step")
             }
+            if isEmpty { try checkCommand() }
             isEmpty = false
             try part(byte)
         }
+    }
+
+    /// The first word, which says what kind of statement it is.
+    private func checkCommand() throws(Problem) {
+        let word = String(decoding: bytes[next...].prefix(while: Self.isWord), as: UTF8.self).lowercased()
+        guard Self.refused.contains(word) else { return }
+        throw Problem(
+            offset: next, found: "the command '\(word)' stands in sql",
+            expected: "a statement that is part of Outrider's transaction, and leaves it and its session as they are")
     }
 
     private mutating func part(_ byte: UInt8) throws(Problem) {
