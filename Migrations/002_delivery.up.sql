@@ -116,6 +116,38 @@ set search_path = pg_catalog, pg_temp as $$
     returning id
 $$;
 
+-- Publishes a handler's answer. To a topic with keyed subscriptions it is due at once, instead of ready: a publisher would
+-- wait for the key's lane, and this is a worker, on which all others wait.
+create function outrider.publish_reply(topic text, key text, payload jsonb, headers jsonb) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp as $$
+    insert into outrider.outbox (topic, key, payload, headers, deliver_at)
+    select publish_reply.topic, publish_reply.key, publish_reply.payload, publish_reply.headers,
+        case when exists (select from outrider.route r
+            where not r.is_plain and (publish_reply.topic = any (r.exact_topics) or publish_reply.topic ~ r.topic_expression))
+        then now() + interval '1 microsecond' end
+$$;
+
+-- Publishes a handler's answer in the transaction that acknowledges the message it answers. What the log refuses, such as a
+-- topic that is full, must not keep the handler's success from being recorded, nor be lost: the message becomes a dead letter.
+-- Returns whether it was published.
+create function outrider.reply(
+    subscription_id int, message_id uuid, attempts int, topic text, key text, payload jsonb, headers jsonb
+) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+begin
+    perform outrider.publish_reply(reply.topic, reply.key, reply.payload, reply.headers);
+    return true;
+exception when others then
+    if left(sqlstate, 2) in ('40', '53', '55', '57', '58') then
+        raise;  -- it will pass, and the whole transaction be tried again
+    end if;
+    perform outrider.bury(reply.subscription_id, reply.message_id, reply.attempts, null, 'reply', sqlerrm);
+    return false;
+end
+$$;
+
 -- Takes over what a worker had in flight: its rows are ready again, at the end of the queue, and count one rescue more.
 -- A delivery that was taken over five times may be what kills its workers: it is tried at a time of its own, away from the
 -- others, and after the sixth time it is dead. Of sagas the engine takes care: see the head of 004. Returns how many rows were

@@ -28,6 +28,8 @@ package struct DeliveryMachine: Sendable {
         case outputTooLarge = "output-too-large"
         /// The filter could not be evaluated.
         case expression
+        /// Its answer could not be published.
+        case reply
         /// Its delivery was taken over from a dead worker again and again.
         case abandoned
     }

@@ -7,6 +7,8 @@ struct BatchAnswer: Sendable {
     private let status: Int
     private let retryAfter: Duration?
     private var results: [UUID: TryOutcome] = [:]
+    /// Of those that have something to say.
+    private var replies: [UUID: JSON] = [:]
     /// Results whose ids are no ids at all.
     private var strays = 0
     /// Why nothing can be told of a message that has no result.
@@ -39,7 +41,9 @@ struct BatchAnswer: Sendable {
         if let earlier = results[id], earlier != .succeeded { return }
         let said = item["error"].flatMap { $0.isNull ? nil : $0.string ?? $0.text }
         switch item["result"]?.string {
-        case "succeeded": results[id] = .succeeded
+        case "succeeded":
+            results[id] = .succeeded
+            if let reply = item["reply"]?.storable { replies[id] = reply }
         case "failed": results[id] = .refused(error("result failed", said))
         case "retry": results[id] = .failed(error("result retry", said), happened: .unknown, retryAfter: retryAfter)
         default:
@@ -54,6 +58,9 @@ struct BatchAnswer: Sendable {
     func outcome(of message: UUID) -> TryOutcome {
         results[message] ?? .failed(error(omission, nil), happened: .unknown, retryAfter: retryAfter)
     }
+
+    /// What is published where the message asks for an answer.
+    func reply(to message: UUID) -> JSON { replies[message] ?? .null }
 
     /// How many results are of none of these.
     func count(notAmong messages: [UUID]) -> Int {

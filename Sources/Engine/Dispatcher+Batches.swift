@@ -105,7 +105,8 @@ extension Dispatcher {
         return batch.deliveries.map { delivery in
             finished(
                 delivery, answer?.outcome(of: delivery.messageID) ?? whole, status: exchange.status,
-                took: exchange.duration, route, batch.now)
+                took: exchange.duration, route, batch.now,
+                answer: answer?.reply(to: delivery.messageID) ?? .null)
         }
     }
 

@@ -14,13 +14,16 @@ extension Dispatcher {
             return notSent(delivery, failure)
         }
         let outcome = TryOutcome(exchange.result, policy: route.machine.policy, now: now)
-        return finished(delivery, outcome, status: exchange.status, took: exchange.duration, route, now)
+        return finished(
+            delivery, outcome, status: exchange.status, took: exchange.duration, route, now, answer: exchange.answer)
     }
 
     /// What a try that was made comes to.
+    ///
+    /// - Parameter answer: what is published where the message asks for it; nil where that is done already.
     func finished(
         _ delivery: ClaimedDelivery, _ outcome: TryOutcome, status: Int?, took duration: Duration, _ route: Route,
-        _ now: Timestamp
+        _ now: Timestamp, answer: @autoclosure () -> JSON? = .none
     ) -> FinishedTry {
         let attempt = delivery.attempts + 1
         var result = FinishedTry(
@@ -29,6 +32,11 @@ extension Dispatcher {
         if outcome == .succeeded {
             if attempt == 1, let message = delivery.message {
                 metrics.deliveryLag(route.subscription).observe(now - message.publishedAt)
+            }
+            if let headers = delivery.message?.headers, let address = ReplyAddress(headers: headers),
+                let answer = answer()
+            {
+                result.reply = Reply(address, payload: answer)
             }
             return result
         }
@@ -134,5 +142,10 @@ extension TransportFailure {
 extension HTTPExchange {
     var status: Int? {
         if case .success(let response) = result { response.status } else { nil }
+    }
+
+    /// The JSON that came back; null for anything else.
+    fileprivate var answer: JSON {
+        if case .success(let response) = result { response.output ?? .null } else { .null }
     }
 }

@@ -68,10 +68,10 @@ extension Dispatcher {
         }
         let transaction = StatementDelivery(
             delivery, ForeignStatement(statement.text, arguments: arguments, timeout: route.timeout),
-            isRecorded: route.recordsAll, worker: worker)
+            isRecorded: route.recordsAll, reply: ReplyAddress(headers: message.headers), worker: worker)
         let began = ContinuousClock.now
         switch await pool.lend({ transaction.run(on: $0) }) {
-        case .value(.done(_, let took)): return done(delivery, message, route, took: took)
+        case .value(.done(let took)): return done(delivery, message, route, took: took)
         case .value(.lost): return .recorded(outcome: "late", nil)
         case .value(.refused(let error)):
             // Of what was cancelled nothing has happened.

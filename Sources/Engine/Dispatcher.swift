@@ -338,6 +338,15 @@ final class Dispatcher: Sendable {
         guard !message.isExpired else {
             return .failure(Unsendable(result: .notSent(delivery, "expired", .done, isRecorded: true)))
         }
+        if let reply = ReplyAddress(headers: message.headers), !reply.isTopic {
+            // Found out before the handler has done anything that nobody would hear of.
+            return .failure(
+                Unsendable(
+                    result: .notSent(
+                        delivery, "failed", .dead(reason: DeliveryMachine.Reason.reply.rawValue),
+                        error: "the header reply_to is \"\(reply.topic.prefix(80))\", which is no name of a topic",
+                        isRecorded: true)))
+        }
         return .success(message)
     }
 

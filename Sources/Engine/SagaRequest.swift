@@ -90,7 +90,7 @@ extension SagaEvent.TryResult {
 
 extension HTTPResponse {
     /// A JSON body; null for any other. Nil when PostgreSQL could not keep it.
-    fileprivate var output: JSON? {
+    var output: JSON? {
         let type = headers["content-type"]?.lowercased()
         guard type == nil || type?.contains("json") == true, let json = try? JSON(parsing: body) else { return .null }
         return json.storable

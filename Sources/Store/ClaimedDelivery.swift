@@ -69,6 +69,8 @@ package struct FinishedTry: Sendable {
     package var ending: Ending
     /// Whether the try is to be seen in `delivery_attempts`.
     package var isRecorded: Bool
+    /// What the handler answered, where the message asks for it.
+    package var reply: Reply?
 
     package init(
         delivery: ClaimedDelivery, attempt: Int, outcome: String, status: Int? = nil, duration: Duration = .zero,

@@ -111,7 +111,7 @@ package struct Exchange {
             var keyed: [FinishedTry] = []
             var eventful: [FinishedTry] = []
             for result in finished where result.delivery.owner == owner {
-                if case .done = result.ending, !result.isRecorded {
+                if case .done = result.ending, !result.isRecorded, result.reply == nil {
                     if result.delivery.isKeyed { keyed.append(result) } else { plain.append(result) }
                 } else {
                     eventful.append(result)
@@ -119,8 +119,10 @@ package struct Exchange {
             }
             if !plain.isEmpty { addAcknowledgement(plain, owner, worker, add) }
             if !keyed.isEmpty { addKeyedAcknowledgement(keyed, owner, worker, add) }
+            addReplies(to: eventful.filter { $0.reply != nil }, owner, add)
             if !eventful.isEmpty { addEventful(eventful, owner, worker, add) }
         }
+        addReplies(to: finished.filter { $0.delivery.owner == nil && $0.reply != nil }, nil, add)
         let removed = finished.filter { $0.delivery.owner == nil && $0.isRecorded }
         if !removed.isEmpty {
             let batch = TryBatch(removed)
@@ -175,6 +177,30 @@ package struct Exchange {
             \(tries.map(\.delivery.messageID)), \(tries.map { Int32($0.attempt) })) t (subscription, id, message, attempt)
         where (select count(*) from done) < \(Int64(tries.count)) and not exists (select from done where done.id = t.id)
         """
+    }
+
+    /// Publishes answers: those to messages that are still this worker's, or were removed before they were sent.
+    private func addReplies(to tries: [FinishedTry], _ owner: UUID?, _ add: Add) {
+        let replies = tries.compactMap { result in result.reply.map { (result, $0) } }
+        guard !replies.isEmpty else { return }
+        add(
+            """
+            with t as (
+                select * from unnest(
+                    \(replies.map { $0.0.delivery.subscription }), \(replies.map { $0.0.delivery.id }),
+                    \(replies.map { $0.0.delivery.messageID }), \(replies.map { Int32($0.0.attempt) }),
+                    \(replies.map { $0.1.address.topic }), \(replies.map { $0.0.delivery.message?.key }),
+                    \(replies.map { $0.1.payload }),
+                    \(replies.map { $0.1.address.headers(inReplyTo: $0.0.delivery.messageID) })
+                ) t (subscription, id, message, attempt, topic, key, payload, headers)
+            ), own as (
+                select t.* from t join outrider.delivery d on \(unsafeSQL: ClaimedDelivery.isRow) and d.owner = \(owner)
+                for update of d
+            )
+            select count(outrider.reply(r.subscription, r.message, r.attempt, r.topic, r.key, r.payload, r.headers))
+            from \(unsafeSQL: owner == nil ? "t" : "own") r
+            """
+        ) { _, _ in }
     }
 
     private func addEventful(_ tries: [FinishedTry], _ owner: UUID, _ worker: String, _ add: Add) {

@@ -1,12 +1,12 @@
 package import Postgres
-package import Primitives
+import Primitives
 
 /// A delivery whose target is a statement: one transaction takes the message out of the queue and runs the statement, so that
 /// both happen or neither, whatever dies.
 package struct StatementDelivery: Sendable {
     package enum Outcome: Sendable {
-        /// Both are committed: what the statement returned, and how long it took.
-        case done(JSON, took: Duration)
+        /// Both are committed; how long the statement took.
+        case done(took: Duration)
         /// The delivery is somebody else's by now; nothing has happened here.
         case lost
         /// Nothing has happened: what the server said.
@@ -19,11 +19,17 @@ package struct StatementDelivery: Sendable {
     package var statement: ForeignStatement
     /// Whether the try is to be seen in `delivery_attempts`, where it succeeds.
     package var isRecorded: Bool
+    /// Where what the statement returns is published to.
+    package var reply: ReplyAddress?
     /// The worker's name.
     package var worker: String
 
-    package init(_ delivery: ClaimedDelivery, _ statement: ForeignStatement, isRecorded: Bool, worker: String) {
+    package init(
+        _ delivery: ClaimedDelivery, _ statement: ForeignStatement, isRecorded: Bool, reply: ReplyAddress?,
+        worker: String
+    ) {
         self.delivery = delivery
+        self.reply = reply
         self.statement = statement
         self.isRecorded = isRecorded
         self.worker = worker
@@ -63,12 +69,12 @@ package struct StatementDelivery: Sendable {
         let result = try statement.run(on: connection)
         let took = ContinuousClock.now - began
         try connection.execute(script: ForeignStatement.reset)
-        try conclude(row, took: took, on: connection)
-        return .done(result, took: took)
+        try conclude(row, result, took: took, on: connection)
+        return .done(took: took)
     }
 
     /// What else belongs to an acknowledgement.
-    private func conclude(_ row: Row, took: Duration, on connection: Connection) throws(PostgresError) {
+    private func conclude(_ row: Row, _ result: JSON, took: Duration, on connection: Connection) throws(PostgresError) {
         var statements: [SQL] = []
         if isRecorded {
             statements.append(
@@ -76,6 +82,14 @@ package struct StatementDelivery: Sendable {
                 insert into outrider.delivery_attempt (message_id, subscription_id, attempt, at, outcome, duration, worker)
                 values (\(delivery.messageID), \(delivery.subscription), \(Int32(delivery.attempts + 1)),
                     clock_timestamp() - \(took), 'succeeded', \(took), \(worker))
+                """)
+        }
+        if let reply {
+            // What the log refuses of it undoes the statement, too.
+            statements.append(
+                """
+                select outrider.publish_reply(\(reply.topic), \(delivery.message?.key), \(result),
+                    \(reply.headers(inReplyTo: delivery.messageID)))
                 """)
         }
         if delivery.isKeyed {
