@@ -42,7 +42,7 @@ struct DocumentationTests {
 
     @Test func everyBlockIsAnExampleOrItsMessages() {
         #expect(Self.examples.count > 15)
-        #expect(Self.blocks.allSatisfy { ["yaml", "text", "mermaid", "json"].contains($0.language) })
+        #expect(Self.blocks.allSatisfy { ["yaml", "text", "mermaid", "json", "sql"].contains($0.language) })
     }
 
     @Test func scenariosPlayTheExamplesAsTheySay() async throws {
