@@ -48,7 +48,8 @@ let package = Package(
         module("Delivery", ["Primitives"]),
         module("Sagas", ["Primitives", "Delivery", "Expressions"]),
         module("Plans", ["Primitives", "Delivery", "Expressions", "Sagas"]),
-        module("WorkflowFiles", ["Primitives", "Delivery", "Expressions", "Sagas", "CLibYAML"]),
+        module("Schedules", ["Primitives"]),
+        module("WorkflowFiles", ["Primitives", "Delivery", "Expressions", "Sagas", "Schedules", "CLibYAML"]),
 
         // Sagas played in virtual time, for tests of their authors
         module("Rehearsal", ["Primitives", "Delivery", "Expressions", "Sagas", "WorkflowFiles"]),
@@ -73,13 +74,15 @@ let package = Package(
                 .embedInCode("009_access.up.sql"), .embedInCode("009_access.down.sql"),
             ],
             swiftSettings: strict),
-        module("Store", ["Primitives", "Delivery", "Expressions", "Sagas", "WorkflowFiles", "Postgres", "Migrations"]),
+        module(
+            "Store",
+            ["Primitives", "Delivery", "Expressions", "Sagas", "Schedules", "WorkflowFiles", "Postgres", "Migrations"]),
 
         // Engine
         module(
             "Engine",
             [
-                "Primitives", "Telemetry", "Delivery", "Sagas", "WorkflowFiles", "Expressions", "Postgres",
+                "Primitives", "Telemetry", "Delivery", "Sagas", "Schedules", "WorkflowFiles", "Expressions", "Postgres",
                 "HTTPClient",
                 "Store", "CLibCrypto",
             ]),
@@ -106,10 +109,14 @@ let package = Package(
         tests("DeliveryTests", ["Delivery", "Primitives"]),
         tests("SagasTests", ["Sagas", "Delivery", "Expressions", "Primitives"]),
         tests("PlansTests", ["Plans", "Sagas", "Delivery", "Expressions", "Primitives"]),
+        tests("SchedulesTests", ["Schedules", "TestSupport", "Primitives"]),
         tests("ExpressionsTests", ["Expressions", "Primitives"]),
         tests(
             "WorkflowFilesTests",
-            ["WorkflowFiles", "Primitives", "Delivery", "Expressions", "Sagas", "TestSupport", "EmbeddedPostgres"]),
+            [
+                "WorkflowFiles", "Primitives", "Delivery", "Expressions", "Sagas", "Schedules", "TestSupport",
+                "EmbeddedPostgres",
+            ]),
         tests(
             "RehearsalTests",
             ["Rehearsal", "Sagas", "WorkflowFiles", "Delivery", "Expressions", "TestSupport", "Primitives"]),

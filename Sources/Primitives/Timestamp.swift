@@ -37,8 +37,8 @@ extension Timestamp: Comparable {
 extension Timestamp {
     /// `2026-11-24T08:16:00.123456Z`; the fraction is left out when it is zero.
     package var rfc3339: String {
-        let (days, timeOfDay) = floorDivide(microseconds, by: 86_400_000_000)
-        let (year, month, day) = civil(fromDays: days)
+        let (days, timeOfDay) = microseconds.floorDivided(by: 86_400_000_000)
+        let (year, month, day) = GregorianCalendar.date(ofDay: days)
         let (seconds, fraction) = timeOfDay.quotientAndRemainder(dividingBy: 1_000_000)
         var text =
             "\(padded(year, to: 4))-\(padded(month, to: 2))-\(padded(day, to: 2))T"
@@ -54,7 +54,8 @@ extension Timestamp {
             let day = scanner.number(2), scanner.take("T") || scanner.take("t") || scanner.take(" "),
             let hour = scanner.number(2), scanner.take(":"), let minute = scanner.number(2), scanner.take(":"),
             let second = scanner.number(2),
-            (1...12).contains(month), (1...daysIn(month: month, of: year)).contains(day), hour < 24, minute < 60,
+            (1...12).contains(month), (1...GregorianCalendar.days(inMonth: month, of: year)).contains(day), hour < 24,
+            minute < 60,
             second <= 60
         else { return nil }
         var fraction: Int64 = 0
@@ -73,7 +74,8 @@ extension Timestamp {
         }
         guard scanner.isAtEnd else { return nil }
         let seconds =
-            daysFromCivil(year: year, month: month, day: day) * 86400 + hour * 3600 + minute * 60 + second - offset
+            GregorianCalendar.day(year: year, month: month, day: day) * 86400 + hour * 3600 + minute * 60 + second
+            - offset
         self.init(microseconds: seconds * 1_000_000 + fraction)
     }
 }
@@ -119,36 +121,6 @@ private struct DigitScanner {
         rest.removeFirst()
         return Int64(byte - UInt8(ascii: "0"))
     }
-}
-
-// MARK: - Calendar: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"
-
-private func civil(fromDays days: Int64) -> (year: Int64, month: Int64, day: Int64) {
-    let (era, dayOfEra) = floorDivide(days + 719_468, by: 146_097)
-    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let shifted = (5 * dayOfYear + 2) / 153
-    let month = shifted < 10 ? shifted + 3 : shifted - 9
-    return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shifted + 2) / 5 + 1)
-}
-
-private func daysFromCivil(year: Int64, month: Int64, day: Int64) -> Int64 {
-    let (era, yearOfEra) = floorDivide(month <= 2 ? year - 1 : year, by: 400)
-    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-}
-
-private func daysIn(month: Int64, of year: Int64) -> Int64 {
-    switch month {
-    case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
-    case 4, 6, 9, 11: 30
-    default: 31
-    }
-}
-
-private func floorDivide(_ value: Int64, by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
-    let (quotient, remainder) = value.quotientAndRemainder(dividingBy: divisor)
-    return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
 }
 
 private func padded(_ value: Int64, to width: Int) -> String {
