@@ -71,6 +71,7 @@ let package = Package(
                 .embedInCode("004_sagas.up.sql"), .embedInCode("004_sagas.down.sql"),
                 .embedInCode("005_handlers.up.sql"), .embedInCode("005_handlers.down.sql"),
                 .embedInCode("006_keys.up.sql"), .embedInCode("006_keys.down.sql"),
+                .embedInCode("008_schedules.up.sql"), .embedInCode("008_schedules.down.sql"),
                 .embedInCode("009_access.up.sql"), .embedInCode("009_access.down.sql"),
             ],
             swiftSettings: strict),

@@ -388,7 +388,7 @@ end
 $$;
 
 -- Removes what has outlived its purpose from the tables that are not partitioned, at most `most` rows of each: recorded
--- tries after 7 days, dead letters 30 days after they were redriven or discarded. An open dead letter stays.
+-- tries after 7 days, dead letters 30 days after they were redriven or discarded, firings of schedules after 30 days. An open dead letter stays.
 create function outrider.prune(most int default 5000) returns int
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
@@ -445,6 +445,10 @@ begin
     get diagnostics removed = row_count;
     total := total + removed;
     delete from outrider.operation where finished_at < now() - interval '30 days';
+    delete from outrider.schedule_firing where ctid = any (array(
+        select f.ctid from outrider.schedule_firing f where f.fired_at < now() - interval '30 days' limit most));
+    get diagnostics removed = row_count;
+    total := total + removed;
     return total + outrider.prune_sagas(most);
 end
 $$;

@@ -36,6 +36,8 @@ package struct Migration: Sendable {
             5, "handlers", up: PackageResources._05_handlers_up_sql, down: PackageResources._05_handlers_down_sql,
             isForHandlers: true),
         Migration(6, "keys", up: PackageResources._06_keys_up_sql, down: PackageResources._06_keys_down_sql),
+        Migration(
+            8, "schedules", up: PackageResources._08_schedules_up_sql, down: PackageResources._08_schedules_down_sql),
         Migration(9, "access", up: PackageResources._09_access_up_sql, down: PackageResources._09_access_down_sql),
     ]
 }

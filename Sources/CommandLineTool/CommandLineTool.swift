@@ -5,7 +5,7 @@ import Primitives
 package enum CommandLineTool {
     static let commands: [Command] =
         [.dev, .demo, .migrate, .check, .plan, .test, .apply, .run, .publish] + Command.subscriptions
-        + Command.deadLetters + [.start] + Command.sagas + Command.sagaActs + [.doctor, .version]
+        + Command.deadLetters + [.start] + Command.sagas + Command.sagaActs + Command.schedules + [.doctor, .version]
 
     /// Runs the command and returns the exit status: 0 done, 1 failed, 2 wrong usage.
     package static func main(_ words: [String], environment: [String: String]) async -> Int32 {

@@ -32,7 +32,7 @@ enum Help {
     private static let groups: [(title: String, names: Set<String>)] = [
         ("Begin", ["dev", "demo"]),
         ("Run", ["migrate", "check", "plan", "test", "apply", "run"]),
-        ("Messages", ["publish", "subscription", "dead-letters"]),
+        ("Messages", ["publish", "subscription", "dead-letters", "schedule"]),
         ("Sagas", ["start", "saga"]),
         ("Look after it", ["doctor", "version"]),
     ]

@@ -38,6 +38,7 @@ final class DeliveryLoop: Sendable {
     private let control = Mutex(Control())
     /// Whether what else belongs to this worker's life is done.
     private let othersAreIdle = Mutex<@Sendable () -> Bool>({ true })
+    private let definitionsLoaded = Mutex<@Sendable () -> Void>({})
 
     init(
         configuration: WorkerConfiguration, dispatcher: Dispatcher, alarm: BeatAlarm, health: WorkerHealth, log: Log,
@@ -84,6 +85,11 @@ final class DeliveryLoop: Sendable {
     /// A drain ends once this is true, too.
     func waits(for others: @escaping @Sendable () -> Bool) {
         othersAreIdle.withLock { $0 = others }
+    }
+
+    /// Called when definitions were read, at the beginning of a session and after each change.
+    func tells(_ other: @escaping @Sendable () -> Void) {
+        definitionsLoaded.withLock { $0 = other }
     }
 
     // MARK: - The thread
@@ -331,6 +337,7 @@ final class DeliveryLoop: Sendable {
         }
         dispatcher.serve(routes)
         health.update { $0.lackingSubscriptions = lacking }
+        definitionsLoaded.withLock { $0 }()
     }
 }
 

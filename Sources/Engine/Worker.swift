@@ -9,6 +9,7 @@ package import Telemetry
 ///     SagaLoop      <-- claims, decisions -->  SagaDesk    <-- requests, answers -->  an HTTPClient of its own
 ///     Housekeeper   the beat; of the leader also what is due, and operations
 ///     Chores        of the leader: partitions, pruning
+///     Scheduler     schedules that come due
 package final class Worker: Sendable {
     package let health: WorkerHealth
     private let loop: DeliveryLoop
@@ -16,6 +17,7 @@ package final class Worker: Sendable {
     private let dispatcher: Dispatcher
     private let housekeeper: Housekeeper
     private let chores: Chores
+    private let scheduler: Scheduler
     private let log: Log
 
     /// - Parameter health: what the worker tells of itself, for whoever is asked before there is a worker.
@@ -44,6 +46,10 @@ package final class Worker: Sendable {
             health: health,
             log: log, metrics: metrics, makeEvaluator: makeEvaluator)
         loop.waits(for: { sagas.isDrained })
+        let scheduler = Scheduler(
+            configuration: configuration, health: health, log: log, metrics: metrics, makeEvaluator: makeEvaluator)
+        loop.tells { scheduler.reload() }
+        self.scheduler = scheduler
         self.sagas = sagas
         self.health = health
         self.loop = loop
@@ -64,11 +70,12 @@ package final class Worker: Sendable {
         // none left: now there are.
         await Task.detached {}.value
         let loop = loop
-        let (sagas, housekeeper, chores) = (sagas, housekeeper, chores)
+        let (sagas, housekeeper, chores, scheduler) = (sagas, housekeeper, chores, scheduler)
         let deliveries = DedicatedThread(name: "outrider-loop") { try loop.run() }
         let decisions = DedicatedThread(name: "outrider-sagas") { sagas.run() }
         let beats = DedicatedThread(name: "outrider-beat") { housekeeper.run() }
         let rounds = DedicatedThread(name: "outrider-chores") { chores.run() }
+        let firings = DedicatedThread(name: "outrider-cron") { scheduler.run() }
         let result: Result<Void, any Error>
         do {
             result = .success(try await deliveries.join())
@@ -78,9 +85,11 @@ package final class Worker: Sendable {
         sagas.stop()
         housekeeper.stop()
         chores.stop()
+        scheduler.stop()
         try await decisions.join()
         try await beats.join()
         try await rounds.join()
+        try await firings.join()
         dispatcher.close()
         await dispatcher.closeStatements()
         await sagas.close()
@@ -92,6 +101,7 @@ package final class Worker: Sendable {
     package func drain() {
         health.update { $0.isDraining = true }
         log.info("worker.draining", ["in_flight": dispatcher.inFlight])
+        scheduler.stop()
         sagas.drain()
         loop.drain()
     }

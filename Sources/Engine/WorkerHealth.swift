@@ -12,8 +12,10 @@ package final class WorkerHealth: Sendable {
         var lackingSubscriptions: [String] = []
         /// The same of sagas.
         var lackingSagas: [String] = []
+        /// And of schedules.
+        var lackingSchedules: [String] = []
         /// All that it should serve and cannot.
-        package var lacking: [String] { lackingSubscriptions + lackingSagas }
+        package var lacking: [String] { lackingSubscriptions + lackingSagas + lackingSchedules }
         package var isDraining = false
         package var isHousekeeper = false
 

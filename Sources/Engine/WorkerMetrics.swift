@@ -13,6 +13,7 @@ package struct WorkerMetrics: Sendable {
     let deliveryLag: Family<Histogram>
     let sagas: Family<Counter>
     let batchSize: Family<Histogram>
+    let scheduleFirings: Family<Counter>
 
     /// A fifth apart, from 0.25 ms to 1 s: claims are compared with each other, and coarse buckets would hide a change.
     private static let fineLatencies = (0..<46).map { step in
@@ -47,6 +48,11 @@ package struct WorkerMetrics: Sendable {
             help:
                 "Sagas that ended, or got stuck, by what they came to: completed, compensated, failed, terminated, stuck.",
             labels: ["saga", "outcome"])
+        scheduleFirings = registry.counter(
+            "outrider_schedule_firings_total",
+            help:
+                "Firings of schedules by what they came to: fired, failed; missed counts gaps, not what fell into them.",
+            labels: ["schedule", "outcome"])
         rescued = registry.counter(
             "outrider_rescued_total", help: "Deliveries taken over from workers that were lost.", labels: [])
         databaseUp = registry.gauge("outrider_database_up", help: "1 while the worker's session stands.", labels: [])

@@ -9,4 +9,6 @@ enum AdvisoryLock {
     static let housekeeping: Int32 = 1_870_033_012
     /// Held while migrating or applying definitions.
     static let schema: Int32 = 1_870_033_013
+    /// Shared by the workers that serve a schedule; second key: the schedule.
+    static let schedule: Int32 = 1_870_033_020
 }

@@ -141,6 +141,7 @@ package struct DefinitionStore {
                 insert into outrider.endpoint (name, url) values (\(endpoint.name), \(endpoint.url.template.source))
                 on conflict (name) do update set url = excluded.url
                 """)
+        case .schedule(let schedule): try ScheduleStore(connection).materialise(schedule, hash: hash)
         }
     }
 
@@ -198,7 +199,7 @@ package struct DefinitionStore {
         let rows = try connection.query(
             """
             update outrider.definition d set replaced_at = clock_timestamp()
-            where d.replaced_at is null and d.kind in ('subscription', 'topic', 'endpoint', 'saga')
+            where d.replaced_at is null and d.kind in ('subscription', 'topic', 'endpoint', 'saga', 'schedule')
                 and d.kind || ' ' || d.name <> all (\(kept))
             returning d.kind, d.name
             """)
@@ -209,6 +210,7 @@ package struct DefinitionStore {
             switch kind {
             case "subscription": applied.buried = try removeSubscription(name)
             case "saga": try SagaDefinitions(connection).remove(name)
+            case "schedule": try ScheduleStore(connection).remove(name)
             case "topic": _ = try connection.query("delete from outrider.topic where name = \(name)")
             default: _ = try connection.query("delete from outrider.endpoint where name = \(name)")
             }
@@ -289,7 +291,7 @@ package struct DefinitionStore {
         return endpoints
     }
 
-    private static func definition(_ content: JSON) -> Result<Definition, DefinitionError> {
+    static func definition(_ content: JSON) -> Result<Definition, DefinitionError> {
         Result { () throws(DefinitionError) in try Definition(content: content) }
     }
 }

@@ -7,9 +7,10 @@ package enum Definition: Sendable, Hashable {
     case subscription(SubscriptionDefinition)
     case topic(TopicDefinition)
     case endpoint(EndpointDefinition)
+    case schedule(ScheduleDefinition)
 
     package enum Kind: String, Sendable, Hashable, CaseIterable {
-        case saga, subscription, topic, endpoint
+        case saga, subscription, topic, endpoint, schedule
     }
 
     package var kind: Kind {
@@ -18,6 +19,7 @@ package enum Definition: Sendable, Hashable {
         case .subscription: .subscription
         case .topic: .topic
         case .endpoint: .endpoint
+        case .schedule: .schedule
         }
     }
 
@@ -28,6 +30,7 @@ package enum Definition: Sendable, Hashable {
         case .subscription(let subscription): subscription.name
         case .topic(let topic): topic.name
         case .endpoint(let endpoint): endpoint.name
+        case .schedule(let schedule): schedule.name
         }
     }
 
@@ -39,6 +42,7 @@ package enum Definition: Sendable, Hashable {
         case .subscription(let subscription): subscription.content
         case .topic(let topic): topic.content
         case .endpoint(let endpoint): endpoint.content
+        case .schedule(let schedule): schedule.content
         }
     }
 }

@@ -2,9 +2,6 @@ internal import Primitives
 
 /// Tells by its key what a document declares, and has it read.
 enum DocumentDecoder {
-    /// Declared by the language; this release has no use for them.
-    private static let later = ["schedule"]
-
     static func definition(_ document: Node, _ report: Report) -> Definition? {
         let kinds = Definition.Kind.allCases.map(\.rawValue)
         guard case .mapping(let mapping) = document else {
@@ -13,10 +10,10 @@ enum DocumentDecoder {
                 expected: "a mapping with one of \(kinds.joined(separator: ", "))")
             return nil
         }
-        let named = mapping.entries.filter { kinds.contains($0.name) || later.contains($0.name) }
+        let named = mapping.entries.filter { kinds.contains($0.name) }
         guard let first = named.first else {
             let meant = mapping.entries.lazy.compactMap { entry in
-                closest(to: entry.name, among: kinds + later).map { (entry, $0) }
+                closest(to: entry.name, among: kinds).map { (entry, $0) }
             }.first
             report.error(
                 at: meant?.0.namePosition ?? mapping.position,
@@ -37,9 +34,8 @@ enum DocumentDecoder {
         case .subscription: return SubscriptionDecoder.subscription(mapping, report).map(Definition.subscription)
         case .topic: return TopicDecoder.topic(mapping, report).map(Definition.topic)
         case .endpoint: return EndpointDecoder.endpoint(mapping, report).map(Definition.endpoint)
-        case nil:
-            report.notYet("a '\(first.name)' document", at: first.namePosition)
-            return nil
+        case .schedule: return ScheduleDecoder.schedule(mapping, report).map(Definition.schedule)
+        case nil: return nil
         }
     }
 }

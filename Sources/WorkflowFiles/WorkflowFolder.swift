@@ -77,7 +77,7 @@ private struct ReadFile {
 
     init(_ path: String) {
         report = Report(file: path)
-        let expected = "a document with saga, subscription, topic or endpoint"
+        let expected = "a document with saga, subscription, topic, endpoint or schedule"
         for document in NodeReader.documents(ofFile: path, expected: expected, report) { add(document) }
     }
 

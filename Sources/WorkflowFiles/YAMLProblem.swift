@@ -81,12 +81,25 @@ enum YAMLProblem {
 
     /// `*.created` and `*`: patterns of topics that YAML takes for an alias.
     private static func alias(at position: Position, in bytes: [UInt8]) -> Finding {
-        let text = bytes.dropFirst(position.byte(in: bytes)).prefix { $0 > 0x20 && !",]}".utf8.contains($0) }
-        let word = String(decoding: text, as: UTF8.self)
+        let start = position.byte(in: bytes)
+        let text: ArraySlice<UInt8> =
+            cronLine(at: start, in: bytes)
+            ?? bytes.dropFirst(start).prefix { $0 > 0x20 && !",]}".utf8.contains($0) }
+        let word = String(decoding: text, as: UTF8.self).trimmed
         return Finding(
             position,
             "an unquoted text that begins with '\(word.prefix(1))', which begins an \(name(of: word)) in YAML",
             expected: "it in quotes", suggestion: "write \"\(word.prefix(80))\"")
+    }
+
+    /// The rest of the line of `cron: */5 * * * *`, without its comment.
+    private static func cronLine(at start: Int, in bytes: [UInt8]) -> ArraySlice<UInt8>? {
+        let before = bytes[..<start].reversed().drop { $0 == 0x20 }.prefix(5).reversed()
+        guard before.elementsEqual("cron:".utf8) else { return nil }
+        let rest = bytes[start...].prefix { $0 >= 0x20 && !"#]}".utf8.contains($0) }
+        // In { … } a comma and a space end it.
+        return zip(rest.indices, rest.indices.dropFirst()).first { rest[$0] == UInt8(ascii: ",") && rest[$1] == 0x20 }
+            .map { rest[..<$0.0] } ?? rest
     }
 
     private static func name(of word: String) -> String { word.hasPrefix("*") ? "alias" : "anchor" }

@@ -105,6 +105,11 @@ struct AuditQueryTests {
             "What is scheduled next?": Answer(
                 row: ["subscription": "bill", "attempt": 1, "last_error": "connection refused"], columns: ["due_in"],
                 most: 2),
+            "Which schedules fire next, and which are late?": Answer(
+                row: ["name": "nightly", "cron": "0 0 1 1 *", "does": "publish nightly.due", "workers": 0],
+                columns: ["next_at", "due_in"], most: 1),
+            "Which schedules fired in the last day, and what came of it?": Answer(
+                row: ["schedule": "nightly", "error": "expression: no"], columns: ["scheduled_at", "late_by"], most: 1),
             "Is the backlog growing?": Answer(row: [:], columns: ["at", "messages", "undelivered"]),
             "How many retries were there, hour by hour?": Answer(
                 row: ["subscription": "mail", "retries": 3, "failed": 3], columns: ["hour"]),
@@ -169,6 +174,8 @@ private struct Incident: Sendable {
                 "deliver": ["http": "POST http://127.0.0.1:9/bill"],
             ], by: "anna")
 
+        try await database.schedule("nightly")
+        _ = try await database.fire("nightly", failing: "expression: no")
         let housekeeper = try await housekeeper(on: database)
         let person = try await database.login(memberOf: "outrider_operator")
         let message = try await fail(on: database, by: person)

@@ -9,7 +9,8 @@ import WorkflowFiles
 struct PrivilegeTests {
     private static let views = [
         "dead_letters", "definitions", "deliveries", "delivery_attempts", "endpoints", "messages", "operations",
-        "queue_depth", "saga_history", "saga_steps", "sagas", "subscriptions", "workers",
+        "queue_depth", "saga_history", "saga_steps", "sagas", "schedule_firings", "schedules", "subscriptions",
+        "workers",
     ]
 
     @Test(arguments: [
@@ -20,13 +21,15 @@ struct PrivilegeTests {
                 "signal_saga", "signal_saga", "start_saga", "uuid_v7",
             ]
         ),
-        ("outrider_auditor", []),
+        ("outrider_auditor", ["schedule_workers"]),
         (
             "outrider_operator",
             [
-                "cancel_message", "cancel_saga", "discard", "pause", "redrive", "redrive_all", "replay", "resolve_step",
-                "resume", "resume_saga", "retry_saga", "signal_saga", "signal_saga", "skip_step", "suspend_saga",
-                "terminate_saga",
+                "cancel_message", "cancel_saga", "discard", "pause", "pause_schedule", "redrive", "redrive_all",
+                "replay",
+                "resolve_step", "resume", "resume_saga", "resume_schedule", "retry_saga", "run_schedule",
+                "schedule_workers",
+                "signal_saga", "signal_saga", "skip_step", "suspend_saga", "terminate_saga",
             ]
         ),
         ("outrider_step", []),

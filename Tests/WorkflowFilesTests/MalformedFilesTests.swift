@@ -6,43 +6,39 @@ struct MalformedFilesTests {
     @Test(arguments: [
         (
             "",
-            "1:1: error: the file declares nothing; expected a document with saga, subscription, topic or endpoint; remove the file, or give it another ending"
+            "1:1: error: the file declares nothing; expected a document with saga, subscription, topic, endpoint or schedule; remove the file, or give it another ending"
         ),
         (
             "# later\n---\n",
-            "1:1: error: the file declares nothing; expected a document with saga, subscription, topic or endpoint; remove the file, or give it another ending"
+            "1:1: error: the file declares nothing; expected a document with saga, subscription, topic, endpoint or schedule; remove the file, or give it another ending"
         ),
         (
             "~",
-            "1:1: error: nothing stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint"
+            "1:1: error: nothing stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint, schedule"
         ),
         (
             "- topic: a",
-            "1:1: error: a list stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint"
+            "1:1: error: a list stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint, schedule"
         ),
         (
             "topic:a",
-            "1:1: error: 'topic:a' stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint"
+            "1:1: error: 'topic:a' stands where a document begins; expected a mapping with one of saga, subscription, topic, endpoint, schedule"
         ),
         (
             "topics: [ a ]",
-            "1:1: error: unknown key 'topics' and no key that tells what the document declares; expected one of saga, subscription, topic, endpoint; did you mean 'topic'?"
+            "1:1: error: unknown key 'topics' and no key that tells what the document declares; expected one of saga, subscription, topic, endpoint, schedule; did you mean 'topic'?"
         ),
         (
             "name: a\nkind: b",
-            "1:1: error: a document that declares nothing; expected one of saga, subscription, topic, endpoint"
+            "1:1: error: a document that declares nothing; expected one of saga, subscription, topic, endpoint, schedule"
         ),
         (
             "name: a\nsubscribtion: b",
-            "2:1: error: unknown key 'subscribtion' and no key that tells what the document declares; expected one of saga, subscription, topic, endpoint; did you mean 'subscription'?"
+            "2:1: error: unknown key 'subscribtion' and no key that tells what the document declares; expected one of saga, subscription, topic, endpoint, schedule; did you mean 'subscription'?"
         ),
         (
             "topic: a\nendpoint: b",
             "2:1: error: a document with 'topic' and 'endpoint'; expected exactly one of them; put '---' on a line between two documents"
-        ),
-        (
-            "schedule: a",
-            "1:1: error: a 'schedule' document is not supported yet; leave it out for this version of Outrider"
         ),
     ])
     func documentSaysWhatItDeclares(text: String, message: String) async {

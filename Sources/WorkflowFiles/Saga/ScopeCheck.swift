@@ -74,10 +74,11 @@ struct ScopeCheck {
         report.error(
             at: use.position(of: member), "\(use.part.called) sees no '.\(name)'",
             expected: roots.count == 1 ? seen : "one of \(seen)",
-            suggestion: Self.special[name] ?? meant(by: name, use.part, roots))
+            suggestion: (use.part == .schedule ? nil : Self.special[name]) ?? meant(by: name, use.part, roots))
     }
 
     private func meant(by name: String, _ part: Site.Part, _ roots: [String]) -> String? {
+        if part == .schedule { return closest(to: name, among: roots).map { "did you mean '.\($0)'?" } }
         if map.paths[name] != nil, part != .key { return "write .steps.\(name).output" }
         if let meant = closest(to: name, among: roots) { return "did you mean '.\(meant)'?" }
         return "write .input.\(name)"
@@ -159,6 +160,7 @@ extension Site.Part {
         case .output: ["input", "steps", "saga", "output"]
         case .compensation: ["input", "steps", "saga", "output", "input_sent", "failure"]
         case .hook: ["input", "steps", "saga", "failure"]
+        case .schedule: ["scheduled_at"]
         }
     }
 
@@ -170,6 +172,7 @@ extension Site.Part {
         case .compensation: "a compensation"
         case .result: "the output of a saga"
         case .hook: "a hook"
+        case .schedule: "a schedule"
         }
     }
 }

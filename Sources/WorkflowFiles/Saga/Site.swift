@@ -2,7 +2,7 @@ internal import Expressions
 internal import Primitives
 internal import Sagas
 
-/// A part of a saga's document in which all expressions see the same. What they see is checked when all steps are known.
+/// A part of a saga's document, or a schedule's, in which all expressions see the same. What they see is checked when all steps are known.
 struct Site {
     enum Part {
         /// The saga's `key:`.
@@ -16,6 +16,8 @@ struct Site {
         case result
         /// `on_completed:` and its like.
         case hook
+        /// What a schedule publishes or starts: it belongs to no saga.
+        case schedule
     }
 
     /// An expression where it stands.
