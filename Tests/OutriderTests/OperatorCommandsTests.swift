@@ -18,11 +18,12 @@ struct OperatorCommandsTests {
             let rows = try JSON(parsing: Array(pending.output.utf8)).array ?? []
             #expect(!rows.isEmpty)
             #expect(rows.allSatisfy { $0["state"] == "pending" })
+            let newest = try #require(rows.last?["version"]?.text)
 
             let up = try await migrate()
             #expect(up.exit == .code(0))
             #expect(up.output.hasPrefix("applied 1 outbox\napplied 2 delivery\n"))
-            #expect(up.output.hasSuffix("the schema is at version \(rows.count)\n"))
+            #expect(up.output.hasSuffix("the schema is at version \(newest)\n"))
             #expect(try await migrate("up").output == "the schema is up to date\n")
 
             let status = try await migrate("status").output
@@ -30,7 +31,7 @@ struct OperatorCommandsTests {
             #expect(status.split(separator: "\n").dropFirst().allSatisfy { $0.contains("  applied  ") })
             #expect(status.contains("postgres"))
 
-            #expect(try await migrate("down").output == "took back \(rows.count) access\n")
+            #expect(try await migrate("down").output == "took back \(newest) access\n")
             let down = try await migrate("down", "--to", "0")
             #expect(down.output.hasSuffix("took back 1 outbox\n"))
             #expect(try await migrate("down").output == "nothing to take back: the schema is at version 0\n")
