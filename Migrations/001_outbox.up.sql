@@ -39,6 +39,14 @@ set search_path = pg_catalog, pg_temp as $$
         from 3) || '\x70008000000000000000'::bytea, 'hex')::uuid
 $$;
 
+-- The instant that a UUIDv7 was made at, to the millisecond.
+create function outrider.uuid_v7_time(id uuid) returns timestamptz
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp as $$
+    select timestamptz 'epoch'
+        + ('x' || encode(substring(uuid_send(id) for 6), 'hex'))::bit(48)::bigint * interval '1 millisecond'
+$$;
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- What the workflow files declare
 
@@ -136,9 +144,20 @@ create table outrider.outbox_partition (
     topics text[]
 );
 
+-- What the log had and dropped, so that a replay can tell where it has gaps. A row per partition; that of the default partition,
+-- whose rows go one by one, says how far back that has come.
+create table outrider.dropped_partition (
+    name text primary key,
+    lower_at timestamptz not null,
+    upper_at timestamptz not null,
+    topics text[] not null,
+    dropped_at timestamptz not null default clock_timestamp()
+);
+
 -- Ids that callers chose, and keys that were seen: unpartitioned, so that they hold over all partitions.
 create table outrider.chosen_id (
     id uuid primary key,
+    -- When the message was published, for replays.
     at timestamptz not null default clock_timestamp()
 );
 create index chosen_id_at on outrider.chosen_id (at);
@@ -313,7 +332,7 @@ begin
         end if;
     end if;
     if not outrider.is_generated(new.id) then
-        insert into outrider.chosen_id (id) values (new.id) on conflict do nothing;
+        insert into outrider.chosen_id (id, at) values (new.id, new.published_at) on conflict do nothing;
         if not found or exists (select from outrider.outbox o where o.id = new.id) then
             raise exception 'message id % exists', new.id using errcode = 'OR008',
                 hint = 'Leave the id out to get a new one, or treat this as "already published".';
@@ -539,6 +558,8 @@ begin
         perform set_config('outrider.moving', '', true);
         execute format('drop table outrider.%I', candidate.name);
         delete from outrider.outbox_partition p where p.name = candidate.name;
+        insert into outrider.dropped_partition (name, lower_at, upper_at, topics)
+        values (candidate.name, candidate.lower_at, candidate.upper_at, candidate.topics) on conflict do nothing;
         return candidate.name;
     end loop;
     return null;

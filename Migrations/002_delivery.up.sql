@@ -59,31 +59,60 @@ create table outrider.dead_letter (
     redriven_by text,
     discarded_at timestamptz,
     discarded_by text,
-    discard_reason text
-);
-create index dead_letter_open on outrider.dead_letter (subscription_id, id)
+    discard_reason text,
+    -- The message that was sent again: this one, or its copy with another payload.
+    redriven_as uuid,
+    -- The letter whose redrive ended as this one.
+    redrive_of uuid
+) with (autovacuum_vacuum_insert_scale_factor = 0.1);
+-- By name, for the views' readers; ids go with the time of death. With it a subscription's open letters are counted, listed and
+-- gone through without a look at those of others, nor, once vacuum has been there, at the letters themselves.
+create index dead_letter_open on outrider.dead_letter (subscription, id)
     where redriven_at is null and discarded_at is null;
 create index dead_letter_message on outrider.dead_letter (message_id);
+create index dead_letter_saga on outrider.dead_letter (saga_id) where saga_id is not null;
+create index dead_letter_redriven on outrider.dead_letter (redriven_as) where redriven_as is not null;
+create index dead_letter_closed on outrider.dead_letter (greatest(redriven_at, discarded_at))
+    where redriven_at is not null or discarded_at is not null;
 
--- What the leading worker carries out in bounded transactions: redrive_all, replay, and the opening of a subscription that
--- begins with messages from before it was applied.
+-- Messages of the log that nobody published: copies of dead letters' with another payload, for one subscription.
+create table outrider.edited_message (
+    message_id uuid primary key,
+    dead_letter uuid not null,
+    -- What was published: the first of the chain, when a copy was edited once more.
+    original_id uuid not null,
+    at timestamptz not null default clock_timestamp(),
+    by text not null
+);
+
+-- What the leading worker carries out in bounded transactions: redrive_all, discard_all, replay, and the opening of a
+-- subscription that begins with messages from before it was applied.
 create table outrider.operation (
     id uuid primary key default outrider.uuid_v7(),
-    kind text not null check (kind in ('redrive', 'replay', 'open')),
+    kind text not null check (kind in ('redrive', 'discard', 'replay', 'open')),
     subscription_id int not null,
     subscription text not null,
     from_time timestamptz,
     to_time timestamptz,
     key text,
+    topic text,
+    -- Why letters are discarded.
+    reason text,
     created_at timestamptz not null default clock_timestamp(),
     created_by text not null default session_user,
     -- begin: an opening looks for the transactions that may not see its subscription; wait: until they have ended; letters: of
-    -- a redrive; log: messages by their ids; chosen: those whose ids callers chose; done
+    -- a redrive or discard; log: the messages; done
     phase text not null,
     waits_for text[],
-    -- Where the next step goes on: the last id that was looked at. Null before the first step.
+    -- Where the next step goes on, null before the first step: the last letter that was looked at; up to which time the log was.
     cursor uuid,
+    reached_at timestamptz,
     done bigint not null default 0,
+    -- Letters that were open when it was ordered.
+    total bigint,
+    -- What whoever ordered it should know.
+    note text,
+    cancelled_by text,
     error text,
     finished_at timestamptz
 );
@@ -101,10 +130,13 @@ create function outrider.bury(
 language sql volatile
 set search_path = pg_catalog, pg_temp as $$
     insert into outrider.dead_letter (subscription_id, subscription, message_id, topic, key, payload, headers,
-        published_at, held_key, held_place, attempts, first_tried_at, reason, last_error, errors)
+        published_at, held_key, held_place, attempts, first_tried_at, reason, last_error, redrive_of, errors)
     select bury.subscription_id, s.name, bury.message_id, m.topic, m.key, m.payload, m.headers, m.published_at,
         case when s.blocks then bury.key end, case when s.blocks then bury.place end, bury.attempts, bury.first_tried_at,
         bury.reason, bury.last_error,
+        (select d.id from outrider.dead_letter d
+            where d.redriven_as = bury.message_id and d.subscription_id = bury.subscription_id
+            order by d.redriven_at desc limit 1),
         coalesce((select jsonb_agg(jsonb_build_object('attempt', a.attempt, 'at', a.at, 'status', a.status,
                 'error', a.error, 'worker', a.worker) order by a.at)
             from outrider.delivery_attempt a
@@ -420,12 +452,27 @@ begin
             and not exists (select from outrider.backlog b where b.message_id = m.id)
             and not exists (select from outrider.arrival a where a.message_id = m.id)
         limit most for update of m skip locked);
-    delete from outrider.outbox_default m
-    where m.ctid = any (outlived)
-        and not exists (select from outrider.delivery d where d.message_id = m.id)
-        and not exists (select from outrider.scheduled s where s.message_id = m.id)
-        and not exists (select from outrider.backlog b where b.message_id = m.id)
-        and not exists (select from outrider.arrival a where a.message_id = m.id);
+    with gone as (
+        delete from outrider.outbox_default m
+        where m.ctid = any (outlived)
+            and not exists (select from outrider.delivery d where d.message_id = m.id)
+            and not exists (select from outrider.scheduled s where s.message_id = m.id)
+            and not exists (select from outrider.backlog b where b.message_id = m.id)
+            and not exists (select from outrider.arrival a where a.message_id = m.id)
+        returning m.topic, m.published_at
+    ), noted as (
+        insert into outrider.dropped_partition as p (name, lower_at, upper_at, topics)
+        select 'outbox_default', '-infinity', max(g.published_at), array_agg(distinct g.topic) from gone g having count(*) > 0
+        on conflict (name) do update set upper_at = greatest(p.upper_at, excluded.upper_at), dropped_at = excluded.dropped_at,
+            topics = array(select distinct t from unnest(p.topics || excluded.topics) t)
+    )
+    select count(*) into removed from gone;
+    total := total + removed;
+    delete from outrider.edited_message where ctid = any (array(
+        select e.ctid from outrider.edited_message e
+        where e.at < now() - longest - interval '2 days'
+            and not exists (select from outrider.outbox o where o.id = e.message_id)
+        limit most));
     get diagnostics removed = row_count;
     total := total + removed;
     delete from outrider.cancelled_message where ctid = any (array(
@@ -441,7 +488,8 @@ begin
     total := total + removed;
     delete from outrider.dead_letter where ctid = any (array(
         select d.ctid from outrider.dead_letter d
-        where greatest(d.redriven_at, d.discarded_at) < now() - interval '30 days' limit most));
+        where (d.redriven_at is not null or d.discarded_at is not null)
+            and greatest(d.redriven_at, d.discarded_at) < now() - interval '30 days' limit most));
     get diagnostics removed = row_count;
     total := total + removed;
     delete from outrider.operation where finished_at < now() - interval '30 days';

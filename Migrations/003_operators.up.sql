@@ -126,6 +126,14 @@ begin
 end
 $$;
 
+-- The partition that holds, or would hold, a message. What is inserted into it and not into the log itself is routed to nobody.
+create function outrider.partition_of(message uuid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp as $$
+    select coalesce((select p.name from outrider.outbox_partition p
+        where message >= outrider.uuid_v7_floor(p.lower_at) and message < outrider.uuid_v7_floor(p.upper_at)), 'outbox_default')
+$$;
+
 -- Brings the message of a letter back into the log, which has dropped it: into its partition, without the parent's trigger,
 -- which would route it to every subscription.
 create function outrider.restore(letter outrider.dead_letter) returns void
@@ -136,42 +144,90 @@ begin
     execute format(
         'insert into outrider.%I (id, topic, key, payload, headers, published_at)
          values ($1.message_id, $1.topic, $1.key, $1.payload, $1.headers, $1.published_at) on conflict do nothing',
-        coalesce((select p.name from outrider.outbox_partition p
-            where letter.message_id >= outrider.uuid_v7_floor(p.lower_at)
-                and letter.message_id < outrider.uuid_v7_floor(p.upper_at)), 'outbox_default')) using letter;
+        outrider.partition_of(letter.message_id)) using letter;
     perform set_config('outrider.moving', '', true);
 end
 $$;
 
+-- Writes a copy of a letter's message with another payload into the log, where the original stays as it was. It is another
+-- message, for it has another effect: a handler that did half of the first one must not take it for the same. Replays leave it
+-- out: nobody published it.
+create function outrider.edit_letter(letter outrider.dead_letter, payload jsonb) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+declare
+    copy uuid := outrider.uuid_v7();
+    original uuid := coalesce(
+        (select e.original_id from outrider.edited_message e where e.message_id = letter.message_id), letter.message_id);
+begin
+    execute format('insert into outrider.%I (id, topic, key, payload, headers) values ($1, $2, $3, $4, $5)',
+        outrider.partition_of(copy))
+        using copy, letter.topic, letter.key, edit_letter.payload,
+            coalesce(letter.headers, '{}') || jsonb_build_object('original-id', original, 'redrive-of', letter.id);
+    insert into outrider.edited_message (message_id, dead_letter, original_id, by)
+    values (copy, letter.id, original, session_user);
+    update outrider.dead_letter d set redriven_as = copy where d.id = letter.id;
+end
+$$;
+
+-- Those messages of the letters that are in the queue again. Only a replay, or another letter of the same message, can have
+-- brought one there since it died: the queue, which has no index by message, is read for these alone.
+create function outrider.queued_again(letters uuid[]) returns uuid[]
+language plpgsql stable
+set enable_seqscan = off
+set search_path = pg_catalog, pg_temp as $$
+declare
+    suspects uuid[] := array(
+        select d.message_id from outrider.dead_letter d
+        join outrider.dead_letter p on p.redriven_as = any (array[d.message_id])
+        where d.id = any (letters) and d.redriven_as is null
+            and p.subscription_id = d.subscription_id and p.redriven_at >= d.dead_at
+        union
+        select d.message_id from outrider.dead_letter d
+        join outrider.operation o on o.subscription_id = d.subscription_id
+        where d.id = any (letters) and d.redriven_as is null
+            and o.kind in ('replay', 'open') and (o.finished_at is null or o.finished_at >= d.dead_at));
+    queue int := (select d.subscription_id from outrider.dead_letter d where d.id = any (letters) limit 1);
+begin
+    return case when cardinality(suspects) = 0 then '{}' else array(
+        select q.message_id from outrider.queued q where q.subscription_id = queue and q.message_id = any (suspects)) end;
+end
+$$;
+
 -- Puts the messages of letters, all of one subscription and locked by the caller, back into its queue, with their ids: a
--- handler that did succeed recognises the idempotency key. What is in the queue already is not put there twice. A message that
--- its key waits for takes its place again; others of a keyed subscription join the end of their keys.
+-- handler that did succeed recognises the idempotency key. Of an edited one it is the copy. What is in the queue already is not
+-- put there twice. A message that its key waits for takes its place again; others of a keyed subscription join the end of their
+-- keys.
 create function outrider.requeue(letters uuid[], by text) returns void
 language plpgsql volatile security definer
+set enable_seqscan = off
 set search_path = pg_catalog, pg_temp as $$
 declare
     letter outrider.dead_letter;
+    present uuid[] := outrider.queued_again(letters);
     woken int;
     arrived int;
 begin
     -- The lock keeps housekeeping from removing a message before its new delivery is visible.
     perform from outrider.outbox m
-    where m.id in (select d.message_id from outrider.dead_letter d where d.id = any (letters)) for key share;
+    where m.id in (select coalesce(d.redriven_as, d.message_id) from outrider.dead_letter d where d.id = any (letters))
+    for key share;
     for letter in
         select d.* from outrider.dead_letter d
-        where d.id = any (letters) and not exists (select from outrider.outbox m where m.id = d.message_id)
+        where d.id = any (letters)
+            and not exists (select from outrider.outbox m where m.id = coalesce(d.redriven_as, d.message_id))
     loop
         perform outrider.restore(letter);
     end loop;
     with wanted as materialized (
-        select d.subscription_id, d.message_id, max(d.held_key) as held_key, max(d.held_place) as held_place,
-            case when max(r.per_key) is not null then hashtextextended(max(d.key), 0) end as key, min(d.id::text) as first
+        select d.subscription_id, coalesce(d.redriven_as, d.message_id) as message_id, max(d.held_key) as held_key,
+            max(d.held_place) as held_place, case when max(r.per_key) is not null then hashtextextended(max(d.key), 0) end as key,
+            min(d.id::text) as first
         from outrider.dead_letter d
         left join outrider.route r on r.subscription_id = d.subscription_id
-        where d.id = any (letters)
-            and not exists (select from outrider.queued q
-                where q.subscription_id = d.subscription_id and q.message_id = d.message_id)
-        group by d.subscription_id, d.message_id
+        -- One that its key waits for goes in any case: nothing else would let the key go on.
+        where d.id = any (letters) and (d.held_place is not null or d.message_id <> all (present))
+        group by 1, 2
     ), ready as (
         insert into outrider.delivery (subscription_id, message_id, redriven, key, place)
         select w.subscription_id, w.message_id, true, w.held_key, w.held_place from wanted w
@@ -185,14 +241,16 @@ begin
     )
     select max(r.subscription_id), (select count(*) from arriving) into woken, arrived from ready r;
     perform outrider.expect_arrivals() where arrived > 0;
-    update outrider.dead_letter d set redriven_at = clock_timestamp(), redriven_by = requeue.by where d.id = any (letters);
+    update outrider.dead_letter d
+    set redriven_at = clock_timestamp(), redriven_by = requeue.by, redriven_as = coalesce(d.redriven_as, d.message_id)
+    where d.id = any (letters);
     perform outrider.wake(array[woken]) where woken is not null;
 end
 $$;
 
--- Of a letter of a saga: has the step or compensation tried again, and returns the saga's id. The engine closes the letter when
--- it does so; should it refuse, the letter stays open.
-create function outrider.redrive_saga(letter outrider.dead_letter) returns uuid
+-- Of a letter of a saga: has the step or compensation tried again, with another input if one is given, and returns the saga's
+-- id. The engine closes the letter when it does so; should it refuse, the letter stays open.
+create function outrider.redrive_saga(letter outrider.dead_letter, input jsonb) returns uuid
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 begin
@@ -205,19 +263,19 @@ begin
         raise exception 'dead letter % is being redriven: saga % will be tried again', letter.id, letter.saga_id
             using errcode = 'OR006', hint = 'select status, waiting_for from outrider.sagas where id = …; tells how it goes.';
     end if;
-    perform outrider.retry_saga(letter.saga_id);
+    perform outrider.retry_saga(letter.saga_id, redrive_saga.input);
     return letter.saga_id;
 end
 $$;
 
-create function outrider.redrive(dead_letter uuid) returns uuid
+create function outrider.redrive(dead_letter uuid, payload jsonb default null) returns uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
     letter outrider.dead_letter := outrider.open_letter(dead_letter);
 begin
     if letter.kind <> 'message' then
-        return outrider.redrive_saga(letter);
+        return outrider.redrive_saga(letter, redrive.payload);
     elsif not exists (select from outrider.subscription s where s.id = letter.subscription_id and s.removed_at is null) then
         raise exception 'subscription % of dead letter % was removed', letter.subscription, letter.id
             using errcode = 'OR006', hint = 'Apply its file again, or discard the letter.';
@@ -225,8 +283,36 @@ begin
         raise exception 'dead letter % holds no message: the log had lost it before', letter.id using errcode = 'OR006',
             hint = 'Publish the message anew if you have it elsewhere, and discard the letter.';
     end if;
+    if redrive.payload is not null then
+        perform outrider.edit_letter(letter, redrive.payload);
+    end if;
     perform outrider.requeue(array[letter.id], session_user);
-    return letter.message_id;
+    return (select d.redriven_as from outrider.dead_letter d where d.id = letter.id);
+end
+$$;
+
+-- Closes open letters of messages, locked by the caller, without sending them. Keys that waited for one of them go on.
+create function outrider.close_letters(letters uuid[], reason text, by text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+begin
+    update outrider.dead_letter d
+    set discarded_at = clock_timestamp(), discarded_by = close_letters.by, discard_reason = close_letters.reason
+    where d.id = any (letters);
+    perform outrider.advance(array_agg(d.subscription_id), array_agg(d.held_key), array_agg(d.held_place))
+    from outrider.dead_letter d where d.id = any (letters) and d.held_place is not null
+    having count(*) > 0;
+end
+$$;
+
+create function outrider.require_reason(reason text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp as $$
+begin
+    if coalesce(trim(reason), '') = '' then
+        raise exception 'a reason is missing' using errcode = 'OR005',
+            hint = 'Say why the message is not wanted: discard(''…'', ''order was cancelled by phone'').';
+    end if;
 end
 $$;
 
@@ -236,10 +322,7 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     letter outrider.dead_letter;
 begin
-    if coalesce(trim(discard.reason), '') = '' then
-        raise exception 'a reason is missing' using errcode = 'OR005',
-            hint = 'Say why the message is not wanted: discard(''…'', ''order was cancelled by phone'').';
-    end if;
+    perform outrider.require_reason(discard.reason);
     letter := outrider.open_letter(dead_letter);
     if letter.kind <> 'message' then
         raise exception 'dead letter % is of saga %, which would stay stuck', letter.id, letter.saga_id using errcode = 'OR006',
@@ -247,42 +330,113 @@ begin
                     format('skip_step(''%s'', ''%s'', ''why'') lets the saga go on without it; ', letter.saga_id, letter.step)
                 else '' end || format('terminate_saga(''%s'', ''why'') ends it.', letter.saga_id);
     end if;
-    update outrider.dead_letter d
-    set discarded_at = clock_timestamp(), discarded_by = session_user, discard_reason = discard.reason
-    where d.id = discard.dead_letter;
-    if letter.held_place is not null then
-        perform outrider.advance(array[letter.subscription_id], array[letter.held_key], array[letter.held_place]);
-    end if;
+    perform outrider.close_letters(array[letter.id], discard.reason, session_user);
 end
+$$;
+
+-- Orders what is to be done to all open letters of a subscription that died before a time. They are counted by their ids, which
+-- were made when they died: a count by the time itself would read every letter.
+create function outrider.order_letters(kind text, subscription text, before timestamptz, reason text default null) returns uuid
+language sql volatile
+set search_path = pg_catalog, pg_temp as $$
+    insert into outrider.operation (kind, subscription_id, subscription, to_time, reason, phase, total)
+    select order_letters.kind,
+        -- What a removed subscription left can still be discarded.
+        coalesce((select s.id from outrider.subscription s where s.name = order_letters.subscription and kind = 'discard'),
+            outrider.subscription_id(order_letters.subscription)),
+        order_letters.subscription, coalesce(order_letters.before, now()), order_letters.reason, 'letters',
+        (select count(*) from outrider.dead_letter d
+            where d.subscription = order_letters.subscription and d.redriven_at is null and d.discarded_at is null
+                and d.id < outrider.uuid_v7_floor(coalesce(order_letters.before, now()) + interval '1 millisecond'))
+    returning id
 $$;
 
 create function outrider.redrive_all(subscription text, before timestamptz default now()) returns uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp as $$
-    insert into outrider.operation (kind, subscription_id, subscription, to_time, phase)
-    values ('redrive', outrider.subscription_id(redrive_all.subscription), redrive_all.subscription,
-        coalesce(redrive_all.before, now()), 'letters')
-    returning id
+    select outrider.order_letters('redrive', redrive_all.subscription, redrive_all.before)
 $$;
 
-create function outrider.replay(subscription text, from_time timestamptz, to_time timestamptz, key text default null)
-returns uuid
+create function outrider.discard_all(subscription text, reason text, before timestamptz default now()) returns uuid
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+    perform outrider.require_reason(discard_all.reason);
+    return outrider.order_letters('discard', discard_all.subscription, discard_all.before, discard_all.reason);
+end
+$$;
+
+-- Says since when the log has gaps in a range, for what a subscription takes of it; null when nothing of it was dropped.
+create function outrider.log_gap(subscription_id int, from_time timestamptz, to_time timestamptz, topic text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp as $$
+    select format('the log does not reach that far: of what was published before %s some or all is gone, since its retention has passed',
+        to_char(max(p.upper_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+    from outrider.dropped_partition p
+    where p.upper_at > from_time and p.lower_at < to_time
+        and exists (
+            select from unnest(p.topics) t (topic)
+            join outrider.route r on r.subscription_id = log_gap.subscription_id
+                and (t.topic = any (r.exact_topics) or t.topic ~ r.topic_expression)
+            where log_gap.topic is null or t.topic = log_gap.topic)
+    having count(*) > 0
+$$;
+
+create function outrider.replay(
+    subscription text, from_time timestamptz, to_time timestamptz, key text default null, topic text default null
+) returns uuid
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
     made uuid;
+    queue int := outrider.subscription_id(replay.subscription);
+    gap text;
 begin
     if from_time is null or to_time is null or from_time >= to_time then
         raise exception 'from_time % is not before to_time %', coalesce(from_time::text, 'null'),
             coalesce(to_time::text, 'null') using errcode = 'OR005',
             hint = 'replay(''order-email'', now() - interval ''1 hour'', now()) sends the last hour again.';
     end if;
+    if replay.topic is not null and not exists (select from outrider.route r
+        where r.subscription_id = queue and (replay.topic = any (r.exact_topics) or replay.topic ~ r.topic_expression))
+    then
+        raise exception 'subscription % takes no topic %', replay.subscription, quote_literal(replay.topic)
+            using errcode = 'OR005', hint = format('It takes %s.',
+                (select array_to_string(s.topics, ', ') from outrider.subscription s where s.id = queue));
+    end if;
+    gap := outrider.log_gap(queue, replay.from_time, replay.to_time, replay.topic);
+    if gap is not null then
+        raise warning '%', gap;
+    end if;
     -- What is published from now on is delivered in any case.
-    insert into outrider.operation (kind, subscription_id, subscription, from_time, to_time, key, phase)
-    values ('replay', outrider.subscription_id(replay.subscription), replay.subscription, replay.from_time,
-        least(replay.to_time, clock_timestamp()), replay.key, 'log')
+    insert into outrider.operation (kind, subscription_id, subscription, from_time, to_time, key, topic, phase, note)
+    values ('replay', queue, replay.subscription, replay.from_time, least(replay.to_time, clock_timestamp()), replay.key,
+        replay.topic, 'log', gap)
     returning id into made;
     return made;
+end
+$$;
+
+-- Stops an operation where it is: what it has done stays done. An opening cannot be stopped, for its subscription waits for it.
+create function outrider.cancel_operation(operation uuid) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+    op outrider.operation;
+begin
+    select o.* into op from outrider.operation o where o.id = operation for update;
+    if op.id is null then
+        raise exception 'there is no operation %', operation using errcode = 'OR007',
+            hint = 'select id, kind, subscription, status from outrider.operations; lists them.';
+    elsif op.finished_at is not null then
+        raise exception 'operation % ended at %', op.id, op.finished_at using errcode = 'OR006',
+            hint = 'What it has done stays done.';
+    elsif op.kind = 'open' then
+        raise exception 'operation % opens subscription %', op.id, op.subscription using errcode = 'OR006',
+            hint = 'Until it has ended nothing is sent; pause the subscription if that should go on.';
+    end if;
+    update outrider.operation o
+    set phase = 'done', cancelled_by = session_user, finished_at = clock_timestamp() where o.id = op.id;
 end
 $$;
 
@@ -299,7 +453,43 @@ set search_path = pg_catalog, pg_temp as $$
                 where p.transaction = l.transactionid and p.database = current_database()))
 $$;
 
--- One bounded step of an operation: at most `most` messages, the cursor moves with them. Returns whether the next step can
+-- Where a step through the log that begins at `lower` ends, so that about `most` messages are in it; null when all that are
+-- left before `upper` are fewer. Messages stand in the log by the time in their ids, those with ids that callers chose by when
+-- they were published. A step ends with a whole millisecond, for within one the ids are in no order: then messages sorted by
+-- `published_at` within each step are sorted as a whole. How many are published in a millisecond bounds by how many it may be
+-- exceeded.
+create function outrider.log_step(lower timestamptz, upper timestamptz, most int) returns timestamptz
+language sql stable
+set search_path = pg_catalog, pg_temp as $$
+    select least(
+            (select outrider.uuid_v7_time(m.id) from outrider.outbox m
+                where m.id >= outrider.uuid_v7_floor(lower) and m.id < outrider.uuid_v7_floor(upper)
+                order by m.id offset most - 1 limit 1),
+            (select date_trunc('milliseconds', c.at) from outrider.chosen_id c
+                where c.at >= lower and c.at < upper order by c.at offset most - 1 limit 1))
+        + interval '1 millisecond'
+$$;
+
+-- The messages of a step, but for those that were taken back and those that nobody published.
+create function outrider.log_slice(lower timestamptz, upper timestamptz)
+returns table (id uuid, topic text, key text, deliver_at timestamptz, published_at timestamptz)
+language sql stable
+set search_path = pg_catalog, pg_temp as $$
+    with slice as (
+        select m.id, m.topic, m.key, m.deliver_at, m.published_at from outrider.outbox m
+        where m.id >= outrider.uuid_v7_floor(lower) and m.id < outrider.uuid_v7_floor(upper)
+            and not exists (select from outrider.chosen_id c where c.id = m.id)
+        union all
+        select m.id, m.topic, m.key, m.deliver_at, m.published_at from outrider.chosen_id c
+        join outrider.outbox m on m.id = c.id
+        where c.at >= lower and c.at < upper
+    )
+    select s.* from slice s
+    where not exists (select from outrider.cancelled_message c where c.message_id = s.id)
+        and not exists (select from outrider.edited_message e where e.message_id = s.id)
+$$;
+
+-- One bounded step of an operation: about `most` messages, the cursor moves with them. Returns whether the next step can
 -- follow at once.
 create function outrider.operation_step(operation uuid, most int default 1000) returns boolean
 language plpgsql volatile
@@ -308,14 +498,17 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     op outrider.operation;
     letters uuid[];
-    seen int;
+    lower timestamptz;
+    upper timestamptz;
     queued int := 0;
 begin
     select o.* into op from outrider.operation o where o.id = operation and o.finished_at is null for update skip locked;
     if op.id is null then
         return false;
     end if;
-    if not exists (select from outrider.subscription s where s.id = op.subscription_id and s.removed_at is null) then
+    if op.kind <> 'discard'
+        and not exists (select from outrider.subscription s where s.id = op.subscription_id and s.removed_at is null)
+    then
         op.phase := 'done';
         op.error := 'the subscription was removed';
     end if;
@@ -333,31 +526,28 @@ begin
     when 'letters' then
         letters := array(
             select d.id from outrider.dead_letter d
-            where d.subscription_id = op.subscription_id and d.redriven_at is null and d.discarded_at is null
-                and d.payload is not null
-                and d.dead_at < op.to_time and (op.cursor is null or d.id > op.cursor)
+            where d.subscription = op.subscription and d.redriven_at is null and d.discarded_at is null
+                and (d.payload is not null or op.kind = 'discard') and d.dead_at < op.to_time
+                and d.id > coalesce(op.cursor, '00000000-0000-0000-0000-000000000000')
             order by d.id limit most for update skip locked);
-        perform outrider.requeue(letters, op.created_by);
+        if op.kind = 'discard' then
+            perform outrider.close_letters(letters, op.reason, op.created_by);
+        else
+            perform outrider.requeue(letters, op.created_by);
+        end if;
         queued := cardinality(letters);
         op.cursor := letters[queued];
         if queued < most then
             op.phase := 'done';
         end if;
-    when 'log', 'chosen' then
+    when 'log' then
+        -- The second on each side is for what lies between the making of an id and `published_at`.
+        lower := coalesce(op.reached_at, date_trunc('milliseconds', op.from_time - interval '1 second'));
+        upper := date_trunc('milliseconds', op.to_time + interval '1 second');
+        op.reached_at := coalesce(outrider.log_step(lower, upper, most), upper);
         with page as (
-            select m.id, m.topic, m.key, m.deliver_at, m.published_at from outrider.outbox m
-            where op.phase = 'log'
-                and m.id > coalesce(op.cursor, outrider.uuid_v7_floor(op.from_time - interval '1 second'))
-                and m.id < outrider.uuid_v7_floor(op.to_time + interval '1 second')
-                and m.published_at >= op.from_time and m.published_at < op.to_time
-                and not exists (select from outrider.chosen_id c where c.id = m.id)
-            union all
-            select m.id, m.topic, m.key, m.deliver_at, m.published_at from outrider.chosen_id c
-            join outrider.outbox m on m.id = c.id
-            where op.phase = 'chosen' and (op.cursor is null or m.id > op.cursor)
-                and c.at >= op.from_time - interval '1 second' and c.at < op.to_time + interval '1 second'
-                and m.published_at >= op.from_time and m.published_at < op.to_time
-            order by id limit most
+            select m.* from outrider.log_slice(lower, op.reached_at) m
+            where m.published_at >= op.from_time and m.published_at < op.to_time
         ), locked as (
             -- Keeps housekeeping from removing a message before its new delivery is visible.
             select m.id from outrider.outbox m where m.id in (select p.id from page p) for key share
@@ -368,8 +558,7 @@ begin
             join locked l on l.id = p.id
             join outrider.route r on r.subscription_id = op.subscription_id
                 and (p.topic = any (r.exact_topics) or p.topic ~ r.topic_expression)
-            where (op.key is null or p.key = op.key)
-                and not exists (select from outrider.cancelled_message c where c.message_id = p.id)
+            where (op.key is null or p.key = op.key) and (op.topic is null or p.topic = op.topic)
         ), wanted as (
             select m.* from matching m where m.is_unrouted
             union all
@@ -390,11 +579,13 @@ begin
             insert into outrider.scheduled (due_at, subscription_id, message_id, replay, key)
             select w.deliver_at, op.subscription_id, w.id, op.kind = 'replay', w.key from wanted w where w.deliver_at > now()
         )
-        -- max() knows no uuid; the ids are ordered like their texts.
-        select max(p.id::text)::uuid, count(*), (select count(*) from wanted) into op.cursor, seen, queued from page p;
-        if seen < most then
-            op.phase := case op.phase when 'log' then 'chosen' else 'done' end;
-            op.cursor := null;
+        select count(*) into queued from wanted;
+        if op.reached_at >= upper then
+            op.phase := 'done';
+            -- A partition may have been dropped meanwhile. Who begins with the earliest (2000) asks for what there is.
+            if op.kind = 'replay' or op.from_time > '2000-01-01 UTC' then
+                op.note := coalesce(outrider.log_gap(op.subscription_id, op.from_time, op.to_time, op.topic), op.note);
+            end if;
         end if;
         if queued > 0 then
             perform outrider.expect_arrivals() from outrider.route r where r.subscription_id = op.subscription_id and r.per_key is not null;
@@ -403,8 +594,8 @@ begin
     when 'done' then null;
     end case;
     update outrider.operation o
-    set cursor = op.cursor, phase = op.phase, waits_for = op.waits_for, to_time = op.to_time, error = op.error,
-        done = o.done + queued, finished_at = case op.phase when 'done' then clock_timestamp() end
+    set cursor = op.cursor, reached_at = op.reached_at, phase = op.phase, waits_for = op.waits_for, to_time = op.to_time,
+        note = op.note, error = op.error, done = o.done + queued, finished_at = case op.phase when 'done' then clock_timestamp() end
     where o.id = op.id;
     if op.phase = 'done' and op.kind = 'open' then
         update outrider.subscription s set opening = false where s.id = op.subscription_id;
@@ -430,9 +621,10 @@ $$;
 
 create view outrider.messages as
 select m.id, m.topic, m.key, m.payload, m.headers, m.published_at, m.deliver_at, m.expires_at, m.dedupe_key,
-    c.at as cancelled_at, c.by as cancelled_by
+    c.at as cancelled_at, c.by as cancelled_by, e.dead_letter as redrive_of, e.original_id
 from outrider.outbox m
-left join outrider.cancelled_message c on c.message_id = m.id;
+left join outrider.cancelled_message c on c.message_id = m.id
+left join outrider.edited_message e on e.message_id = m.id;
 
 create view outrider.deliveries as
 with queued as (
@@ -471,7 +663,7 @@ create view outrider.dead_letters as
 select d.id, d.kind, d.subscription, d.saga_id, d.step, d.topic, d.key, d.payload, d.headers, d.attempts,
     d.first_tried_at, d.dead_at, d.reason, d.last_error, d.redriven_at, d.discarded_at,
     d.message_id, d.published_at, d.errors, d.redriven_by, d.discarded_by, d.discard_reason,
-    d.held_place is not null and d.redriven_at is null and d.discarded_at is null as holds_key
+    d.held_place is not null and d.redriven_at is null and d.discarded_at is null as holds_key, d.redriven_as, d.redrive_of
 from outrider.dead_letter d;
 
 create view outrider.queue_depth as
@@ -493,10 +685,10 @@ with ready as (
         select a.subscription_id from outrider.arrival a
     ) w group by w.subscription_id
 ), dead as (
-    select d.subscription_id, count(*) as dead
+    select d.subscription, count(*) as dead
     from outrider.dead_letter d
-    where d.redriven_at is null and d.discarded_at is null and d.subscription_id is not null
-    group by d.subscription_id
+    where d.redriven_at is null and d.discarded_at is null and d.subscription is not null
+    group by d.subscription
 )
 select s.name as subscription, coalesce(r.ready, 0) as ready, coalesce(r.in_flight, 0) as in_flight,
     coalesce(w.scheduled, 0) as scheduled, coalesce(b.blocked, 0) as blocked, coalesce(d.dead, 0) as dead,
@@ -505,7 +697,7 @@ from outrider.subscription s
 left join ready r on r.subscription_id = s.id
 left join waiting w on w.subscription_id = s.id
 left join blocked b on b.subscription_id = s.id
-left join dead d on d.subscription_id = s.id
+left join dead d on d.subscription = s.name
 left join lateral (
     select (select m.published_at from outrider.outbox m where m.id = q.message_id limit 1) as published_at
     from outrider.delivery q
@@ -519,6 +711,28 @@ left join lateral (
     order by q.message_id limit 1
 ) behind on true
 where s.removed_at is null;
+
+-- What an autoscaler asks. More workers help while `depth` is high and `utilisation` is not: at 1 the subscription's own limit
+-- is what holds it back.
+create view outrider.scaling as
+select s.name as subscription, q.ready + q.in_flight as depth, q.oldest_age, coalesce(w.workers, 0) as workers, q.ready,
+    q.in_flight, q.scheduled, q.blocked, c.concurrency,
+    case when c.concurrency > 0 then round(least(q.in_flight::numeric / c.concurrency, 1), 3) end as utilisation,
+    s.paused_at is not null as paused
+from outrider.subscription s
+join outrider.queue_depth q on q.subscription = s.name
+left join outrider.definition d on d.kind = 'subscription' and d.name = s.name and d.replaced_at is null
+left join (
+    select u.subscription_id, count(*) as workers
+    from outrider.worker w cross join unnest(w.subscriptions) u (subscription_id)
+    where not w.draining
+    group by u.subscription_id
+) w on w.subscription_id = s.id
+cross join lateral (
+    select case when jsonb_typeof(d.content -> 'concurrency') = 'number' then (d.content ->> 'concurrency')::int
+        -- The default; null while it is found out (`auto`), and for those that start sagas.
+        when d.content is not null and not d.content ? 'concurrency' then 64 end as concurrency
+) c;
 
 create view outrider.subscriptions as
 select s.name, s.topics, s.paused_at, s.paused_by, s.opening, s.created_at, d.applied_at, d.applied_by, d.hash, d.content as definition,
@@ -541,10 +755,11 @@ from outrider.worker w;
 
 create view outrider.operations as
 select o.id, o.kind, o.subscription, o.from_time, o.to_time, o.key, o.created_at, o.created_by, o.done,
-    case when o.error is not null then 'failed' when o.finished_at is not null then 'finished'
-        when o.phase in ('begin', 'wait') or o.cursor is null and o.phase <> 'chosen' then 'waiting'
+    case when o.error is not null then 'failed' when o.cancelled_by is not null then 'cancelled'
+        when o.finished_at is not null then 'finished'
+        when o.phase in ('begin', 'wait') or o.cursor is null and o.reached_at is null then 'waiting'
         else 'running' end as status,
-    o.finished_at, o.error
+    o.finished_at, o.error, o.topic, o.reason, o.total, o.reached_at, o.note, o.cancelled_by
 from outrider.operation o;
 
 create view outrider.definitions as

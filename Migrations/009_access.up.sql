@@ -66,7 +66,7 @@ grant execute on function outrider.uuid_v7, outrider.publish, outrider.cancel_me
 
 -- Auditors read the views, and which migrations ran.
 grant select on outrider.messages, outrider.deliveries, outrider.delivery_attempts, outrider.dead_letters,
-    outrider.queue_depth, outrider.subscriptions, outrider.endpoints, outrider.workers, outrider.operations,
+    outrider.queue_depth, outrider.scaling, outrider.subscriptions, outrider.endpoints, outrider.workers, outrider.operations,
     outrider.definitions, outrider.sagas, outrider.saga_steps, outrider.saga_history,
     outrider.schedules, outrider.schedule_firings, outrider.migration to outrider_auditor;
 
@@ -75,7 +75,8 @@ grant execute on function outrider.schedule_workers to outrider_auditor;
 
 -- Operators put right.
 grant execute on function outrider.cancel_message, outrider.pause, outrider.resume, outrider.redrive, outrider.discard,
-    outrider.redrive_all, outrider.replay, outrider.cancel_saga, outrider.terminate_saga, outrider.suspend_saga,
+    outrider.redrive_all, outrider.discard_all, outrider.replay, outrider.cancel_operation, outrider.cancel_saga,
+    outrider.terminate_saga, outrider.suspend_saga,
     outrider.resume_saga, outrider.retry_saga, outrider.skip_step, outrider.resolve_step,
     outrider.pause_schedule, outrider.resume_schedule, outrider.run_schedule,
     outrider.signal_saga(uuid, text, jsonb), outrider.signal_saga(text, text, text, jsonb) to outrider_operator;

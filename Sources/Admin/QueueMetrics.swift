@@ -24,6 +24,7 @@ final class QueueMetrics: Sendable {
                     ([depth.subscription, "ready"], Double(depth.ready)),
                     ([depth.subscription, "in_flight"], Double(depth.inFlight)),
                     ([depth.subscription, "scheduled"], Double(depth.scheduled)),
+                    ([depth.subscription, "blocked"], Double(depth.blocked)),
                 ]
             } ?? []
         }
@@ -34,6 +35,9 @@ final class QueueMetrics: Sendable {
             "outrider_oldest_age_seconds", help: "Age of the oldest message that is not delivered, in seconds.",
             labels: ["subscription"]
         ) { [weak self] in self?.depths.map { ([$0.subscription], $0.oldestSeconds) } ?? [] }
+        registry.gauge(
+            "outrider_workers", help: "Workers that serve the subscription and are not draining.", labels: ["subscription"]
+        ) { [weak self] in self?.depths.map { ([$0.subscription], Double($0.workers)) } ?? [] }
         registry.gauge(
             "outrider_sagas_stuck", help: "Sagas that wait for a person: failed undoing, or after their pivot.",
             labels: ["saga"]

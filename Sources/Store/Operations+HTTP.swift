@@ -152,19 +152,13 @@ extension Operations.HTTP {
     package static let letterKinds = ["message", "step", "compensation"]
 
     /// Without payloads, which may be large.
-    package func deadLetters(
-        subscription: String?, kind: String?, saga: UUID?, closedToo: Bool, before: UUID?, limit: Int
-    ) throws -> Page {
-        var condition: SQL = closedToo ? "true" : "d.redriven_at is null and d.discarded_at is null"
-        if let subscription { condition = "\(condition) and d.subscription = \(subscription)" }
-        if let kind { condition = "\(condition) and d.kind = \(kind)" }
-        if let saga { condition = "\(condition) and d.saga_id = \(saga)" }
-        if let before { condition = "\(condition) and d.id < \(before)" }
-        return try page(
+    package func deadLetters(_ filter: Operations.DeadLetterFilter, limit: Int) throws -> Page {
+        try page(
             """
             select d.id, d.kind, d.subscription, d.saga_id, d.step, d.message_id, d.topic, d.key, d.attempts, d.first_tried_at,
-                d.dead_at, d.reason, d.last_error, d.redriven_at, d.redriven_by, d.discarded_at, d.discarded_by, d.discard_reason
-            from outrider.dead_letters d where \(condition) order by d.id desc limit \(Int64(limit))
+                d.dead_at, d.reason, d.last_error, d.redriven_at, d.redriven_by, d.redriven_as, d.redrive_of, d.discarded_at,
+                d.discarded_by, d.discard_reason
+            from outrider.dead_letters d where \(filter.condition) order by d.id desc limit \(Int64(limit))
             """, limit: limit)
     }
 

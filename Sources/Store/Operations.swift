@@ -40,53 +40,6 @@ package struct Operations {
             """)[0].decode(0, as: UUID.self)
     }
 
-    // MARK: - Dead letters
-
-    /// The newest first.
-    package func deadLetters(subscription: String?, closedToo: Bool, limit: Int) throws -> [JSON] {
-        try rows(
-            """
-            select d.id, d.kind, d.subscription, d.topic, s.saga, d.saga_id, d.step, d.key, d.attempts, d.dead_at, d.reason,
-                d.last_error, d.redriven_at, d.discarded_at
-            from outrider.dead_letters d left join outrider.sagas s on s.id = d.saga_id
-            where (\(subscription)::text is null or d.subscription = \(subscription))
-                and (\(closedToo) or (d.redriven_at is null and d.discarded_at is null))
-            order by d.dead_at desc limit \(limit)
-            """)
-    }
-
-    package func deadLetter(_ id: UUID) throws -> JSON? {
-        try rows("select * from outrider.dead_letters d where d.id = \(id)").first
-    }
-
-    /// The message or the saga that is tried again.
-    package enum Redriven: Sendable {
-        case message(UUID)
-        case saga(UUID)
-
-        package var id: UUID {
-            switch self {
-            case .message(let id), .saga(let id): id
-            }
-        }
-    }
-
-    package func redrive(_ id: UUID) throws -> Redriven {
-        let rows = try connection.query(
-            "select outrider.redrive(\(id)), (select d.kind from outrider.dead_letters d where d.id = \(id))")
-        let redriven = try rows[0].decode(0, as: UUID.self)
-        return try rows[0].decode(1, as: String?.self) == "message" ? .message(redriven) : .saga(redriven)
-    }
-
-    package func redriveAll(subscription: String, before: Timestamp?) throws -> UUID {
-        try connection.query("select outrider.redrive_all(\(subscription), coalesce(\(before), now()))")[0]
-            .decode(0, as: UUID.self)
-    }
-
-    package func discard(_ id: UUID, reason: String) throws {
-        try connection.query("select outrider.discard(\(id), \(reason))")
-    }
-
     // MARK: - Subscriptions
 
     package func subscriptions() throws -> [JSON] {
@@ -114,18 +67,5 @@ package struct Operations {
 
     package func resume(_ subscription: String) throws {
         try connection.query("select outrider.resume(\(subscription))")
-    }
-
-    package func replay(_ subscription: String, from: Timestamp, to: Timestamp, key: String?) throws -> UUID {
-        try connection.query("select outrider.replay(\(subscription), \(from), \(to), \(key))")[0].decode(
-            0, as: UUID.self)
-    }
-
-    package func operations(limit: Int) throws -> [JSON] {
-        try rows(
-            """
-            select o.id, o.kind, o.subscription, o.status, o.done, o.created_at, o.finished_at
-            from outrider.operations o order by o.created_at desc limit \(limit)
-            """)
     }
 }

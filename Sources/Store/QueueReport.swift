@@ -7,8 +7,11 @@ package struct QueueReport: Sendable {
         package let ready: Int64
         package let inFlight: Int64
         package let scheduled: Int64
+        package let blocked: Int64
         package let dead: Int64
         package let oldestSeconds: Double
+        /// That serve it.
+        package let workers: Int64
     }
 
     package struct Sagas: Sendable {
@@ -27,8 +30,11 @@ package struct QueueReport: Sendable {
     package static func read(on connection: Connection) throws -> QueueReport {
         let rows = try connection.query(
             """
-            select subscription, ready, in_flight, scheduled, dead, coalesce(extract(epoch from oldest_age), 0)::float8
-            from outrider.queue_depth order by subscription
+            select q.subscription, q.ready, q.in_flight, q.scheduled, q.blocked, q.dead,
+                coalesce(extract(epoch from q.oldest_age), 0)::float8,
+                (select count(*) from outrider.worker w
+                    join outrider.subscription s on s.id = any (w.subscriptions) where s.name = q.subscription and not w.draining)
+            from outrider.queue_depth q order by q.subscription
             """)
         let sagas = try connection.query(
             """
@@ -51,7 +57,8 @@ package struct QueueReport: Sendable {
                 Depth(
                     subscription: try row.decode(0, as: String.self), ready: try row.decode(1, as: Int64.self),
                     inFlight: try row.decode(2, as: Int64.self), scheduled: try row.decode(3, as: Int64.self),
-                    dead: try row.decode(4, as: Int64.self), oldestSeconds: try row.decode(5, as: Double.self))
+                    blocked: try row.decode(4, as: Int64.self), dead: try row.decode(5, as: Int64.self),
+                    oldestSeconds: try row.decode(6, as: Double.self), workers: try row.decode(7, as: Int64.self))
             },
             sagas: try sagas.map { row in
                 Sagas(

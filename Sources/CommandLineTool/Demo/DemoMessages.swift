@@ -32,7 +32,7 @@ struct DemoMessages {
         try await narrator.wait(for: "all deliveries", telling: progress) { try await undelivered() == 0 }
 
         let letters = try await session.run {
-            try Operations($0).deadLetters(subscription: nil, closedToo: false, limit: 100)
+            try Operations($0).deadLetters(.init(), limit: 100)
         }
         narrator.say(
             "Everything is delivered but \(letters.count) refused bills. The dead letters, as an operator sees them:")
@@ -47,7 +47,7 @@ struct DemoMessages {
         _ = try await session.run { try Operations($0).redriveAll(subscription: "order-billing", before: nil) }
         try await narrator.wait(for: "the redriven bills", telling: progress) {
             let open = try await session.run {
-                try Operations($0).deadLetters(subscription: nil, closedToo: false, limit: 1)
+                try Operations($0).deadLetters(.init(), limit: 1)
             }
             let waiting = try await undelivered()
             return open.isEmpty && waiting == 0
