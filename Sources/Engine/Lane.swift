@@ -39,7 +39,11 @@ struct Lane: Sendable {
     init(id: Int32, route: Route, limit: Int, isPaused: Bool, now: ContinuousClock.Instant) {
         self.id = id
         self.route = route
-        capacity = min(route.concurrency, limit)
+        capacity =
+            switch route.concurrency {
+            case .atMost(let count): min(count, limit)
+            case .auto: limit
+            }
         self.isPaused = isPaused
         measuredAt = now
         bufferedSince = now

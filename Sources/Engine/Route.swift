@@ -13,7 +13,7 @@ package struct Route: Sendable {
     let headers: [String]
     let endpoint: ResolvedEndpoint?
     let timeout: Duration
-    let concurrency: Int
+    let concurrency: SubscriptionDefinition.Concurrency
     /// Whether handlers are told by a number which of two sends of a key came later.
     let isFenced: Bool
     /// Nil: each message in a request of its own.

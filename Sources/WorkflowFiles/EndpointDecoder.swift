@@ -1,11 +1,12 @@
+internal import Delivery
 internal import Expressions
 internal import Primitives
 
 enum EndpointDecoder {
     static func endpoint(_ document: Node.Mapping, _ report: Report) -> EndpointDefinition? {
         let fields = Fields(
-            document, of: "an endpoint", known: ["endpoint", "url", "headers", "auth", "signing", "tls"],
-            later: ["concurrency", "rate", "breaker"], report)
+            document, of: "an endpoint",
+            known: ["endpoint", "url", "headers", "auth", "signing", "tls", "concurrency", "rate", "breaker"], report)
         let name = fields["endpoint"]?.name("the name of an endpoint", report)
         let url = fields.required("url", expected: "http:// or https:// and a host").flatMap { self.url($0, report) }
         var headers: [EndpointDefinition.Header] = []
@@ -16,10 +17,16 @@ enum EndpointDecoder {
         fields.read("auth", into: &authentication, self.authentication)
         fields.read("signing", into: &signingSecret, self.signingSecret)
         fields.read("tls", into: &tls, self.tls)
+        var concurrency: Int?
+        var rate: Rate?
+        var breaker: CircuitBreaker.Policy?
+        fields.read("concurrency", into: &concurrency) { $0.integer("concurrency", in: 1...10_000, $1) }
+        fields.read("rate", into: &rate) { $0.rate("rate", $1) }
+        fields.read("breaker", into: &breaker, self.breaker)
         guard let name, let url else { return nil }
         return EndpointDefinition(
             name: name, url: url, headers: headers, authentication: authentication, signingSecret: signingSecret,
-            tls: tls, content: Node.mapping(document).content)
+            tls: tls, concurrency: concurrency, rate: rate, breaker: breaker, content: Node.mapping(document).content)
     }
 
     private static func url(_ node: Node, _ report: Report) -> URLTemplate? {
@@ -105,6 +112,21 @@ enum EndpointDecoder {
             let secret = fields.required("standard_webhooks", expected: "{ secret: NAME }")
         else { return nil }
         return secret.secret("the signing secret", report)
+    }
+
+    // MARK: - Circuit breaker
+
+    private static func breaker(_ node: Node, _ report: Report) -> CircuitBreaker.Policy? {
+        guard let fields = Fields(node, of: "breaker", known: ["failures", "within", "open_for"], report) else {
+            return nil
+        }
+        var policy = CircuitBreaker.Policy()
+        fields.read("failures", into: &policy.failures) { $0.integer("failures", in: 1...10_000, $1) }
+        fields.read("within", into: &policy.within) { $0.duration("within", longest: .seconds(3600), $1) }
+        fields.read("open_for", into: &policy.openFor) {
+            $0.duration("open_for", shortest: .milliseconds(100), longest: .seconds(86_400), $1)
+        }
+        return policy
     }
 
     // MARK: - TLS

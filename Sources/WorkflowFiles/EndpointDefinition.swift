@@ -1,3 +1,4 @@
+package import Delivery
 package import Expressions
 package import Primitives
 
@@ -35,6 +36,12 @@ package struct EndpointDefinition: Sendable, Hashable {
     /// The secret of Standard Webhooks signatures.
     package var signingSecret: SecretReference?
     package var tls = TLS()
+    /// Requests in flight at once, over all workers and whatever they are for: 1...10000, default none.
+    package var concurrency: Int?
+    /// Of requests, over all workers together. Default none.
+    package var rate: Rate?
+    /// Default none.
+    package var breaker: CircuitBreaker.Policy?
     /// See `Definition.content`.
     package var content: JSON
 }

@@ -84,6 +84,19 @@ extension Node {
         return duration
     }
 
+    /// So many in a length of time.
+    func rate(_ what: String, _ report: Report) -> Rate? {
+        if case .scalar(let scalar) = self, let rate = scalar.value.string.flatMap({ Rate(text: $0) }) { return rate }
+        var suggestion: String?
+        if case .scalar(let scalar) = self, let count = scalar.value.int, count > 0 {
+            suggestion = "did you mean '\(count)/s'?"
+        }
+        report.error(
+            at: position, "\(called) stands for \(what)",
+            expected: "a rate such as 100/s, 20/m or 5/h, of 1 to 1000000", suggestion: suggestion)
+        return nil
+    }
+
     /// One of the words of an enumeration.
     package func choice<Choice: RawRepresentable<String> & CaseIterable>(
         _ what: String, _ report: Report

@@ -5,11 +5,11 @@ internal import Primitives
 enum SubscriptionDecoder {
     private static let keys = [
         "subscription", "topics", "from", "filter", "deliver", "delivery", "ordered", "concurrency",
-        "concurrency_per_key", "batch", "timeout", "retry", "on_exhausted", "audit",
+        "concurrency_per_key", "rate", "batch", "timeout", "retry", "on_exhausted", "audit",
     ]
 
     static func subscription(_ document: Node.Mapping, _ report: Report) -> SubscriptionDefinition? {
-        let fields = Fields(document, of: "a subscription", known: keys, later: ["rate"], report)
+        let fields = Fields(document, of: "a subscription", known: keys, report)
         let name = fields["subscription"]?.name("the name of a subscription", report)
         let topics = fields.required("topics", expected: "[ order.created ]").flatMap { self.topics($0, report) }
         let target = fields.required("deliver", expected: "{ http: POST https://… }").flatMap {
@@ -22,7 +22,8 @@ enum SubscriptionDecoder {
         fields.read("from", into: &subscription.from, start)
         fields.read("filter", into: &subscription.filter, filter)
         fields.read("delivery", into: &subscription.guarantee) { $0.choice("delivery", $1) }
-        fields.read("concurrency", into: &subscription.concurrency) { $0.integer("concurrency", in: 1...10_000, $1) }
+        fields.read("concurrency", into: &subscription.concurrency, concurrency)
+        fields.read("rate", into: &subscription.rate) { $0.rate("rate", $1) }
         fields.read("batch", into: &subscription.batch, BatchDecoder.batch)
         fields.read("timeout", into: &subscription.timeout) { $0.duration("timeout", longest: .seconds(86_400), $1) }
         fields.read("retry", into: &subscription.retry, RetryDecoder.policy)
@@ -83,6 +84,17 @@ enum SubscriptionDecoder {
             at: node.position, "\(node.called) stands for from",
             expected: "now, earliest or a time such as 2026-01-31T08:00:00Z",
             suggestion: node.closestWord(among: ["now", "earliest"]))
+        return nil
+    }
+
+    private static func concurrency(_ node: Node, _ report: Report) -> SubscriptionDefinition.Concurrency? {
+        if case .scalar(let scalar) = node {
+            if scalar.text == "auto" { return .auto }
+            if let count = scalar.value.int, (1...10_000).contains(count) { return .atMost(count) }
+        }
+        report.error(
+            at: node.position, "\(node.called) stands for concurrency",
+            expected: "a whole number from 1 to 10000, or auto", suggestion: node.closestWord(among: ["auto"]))
         return nil
     }
 

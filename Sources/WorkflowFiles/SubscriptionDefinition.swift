@@ -31,6 +31,18 @@ package struct SubscriptionDefinition: Sendable, Hashable {
         case all
     }
 
+    /// How many deliveries may be in flight at once.
+    package enum Concurrency: Sendable, Hashable, ExpressibleByIntegerLiteral {
+        /// Over all workers together: 1...10000.
+        case atMost(Int)
+        /// As many as the handler can take, which each worker finds out for itself.
+        case auto
+
+        package init(integerLiteral value: Int) {
+            self = .atMost(value)
+        }
+    }
+
     package var name: String
     /// At least one; a message that matches several is delivered once.
     package var topics: [TopicPattern]
@@ -45,8 +57,10 @@ package struct SubscriptionDefinition: Sendable, Hashable {
     package var isOrdered = false
     /// Deliveries of one key in flight at once, over all workers: 1...1000; nil, the default, for any number.
     package var concurrencyPerKey: Int?
-    /// Deliveries in flight at once, per worker: 1...10000, default 64.
-    package var concurrency = 64
+    /// Default 64.
+    package var concurrency: Concurrency = 64
+    /// Of requests, over all workers together. Default none.
+    package var rate: Rate?
     /// Default none: each message in a request of its own.
     package var batch: BatchDefinition?
     /// Of one try. Default 30 s.

@@ -43,6 +43,7 @@ struct AcceptedFilesTests {
             delivery: at-least-once
             ordered: false
             concurrency: 7
+            rate: 20/m
             batch: { max: 20, linger: 5ms }
             timeout: 10s
             retry:
@@ -67,6 +68,7 @@ struct AcceptedFilesTests {
         #expect(subscription.from == .earliest)
         #expect(subscription.filter?.source == ".payload.total > 0")
         #expect(subscription.concurrency == 7)
+        #expect(subscription.rate == Rate(text: "20/m"))
         #expect(subscription.batch?.max == 20)
         #expect(subscription.batch?.linger == .milliseconds(5))
         #expect(subscription.timeout == .seconds(10))
@@ -101,6 +103,9 @@ struct AcceptedFilesTests {
             signing:
               standard_webhooks: { secret: payments-webhook.key }
             tls: { ca: /etc/ssl/internal.pem, cert: /etc/ssl/me.pem, key: /etc/ssl/me.key, verify: false }
+            concurrency: 32
+            rate: 200/s
+            breaker: { failures: 5, within: 1m, open_for: 30s }
             """
         let endpoint = try #require(try await accepted(text).endpoints.first)
         #expect(endpoint.name == "payments")
@@ -109,6 +114,13 @@ struct AcceptedFilesTests {
         #expect(try endpoint.headers[1].value.resolve(environment: ["REGION": "eu"]) == "eu")
         #expect(endpoint.authentication == .bearer(SecretReference(name: "PAYMENTS_TOKEN")))
         #expect(endpoint.signingSecret?.name == "payments-webhook.key")
+        #expect(endpoint.concurrency == 32)
+        #expect(endpoint.rate == Rate(text: "200/s"))
+        var breaker = CircuitBreaker.Policy()
+        breaker.failures = 5
+        breaker.within = .seconds(60)
+        breaker.openFor = .seconds(30)
+        #expect(endpoint.breaker == breaker)
         #expect(endpoint.tls.ca == "/etc/ssl/internal.pem")
         #expect(endpoint.tls.cert == "/etc/ssl/me.pem")
         #expect(endpoint.tls.key == "/etc/ssl/me.key")

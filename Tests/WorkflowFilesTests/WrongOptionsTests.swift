@@ -8,20 +8,32 @@ struct WrongOptionsTests {
         ("concurency: 4", "4:1: error: unknown key 'concurency' of a subscription; did you mean 'concurrency'?"),
         (
             "retries: 4",
-            "4:1: error: unknown key 'retries' of a subscription; expected one of subscription, topics, from, filter, deliver, delivery, ordered, concurrency, concurrency_per_key, batch, timeout, retry, on_exhausted, audit"
+            "4:1: error: unknown key 'retries' of a subscription; expected one of subscription, topics, from, filter, deliver, delivery, ordered, concurrency, concurrency_per_key, rate, batch, timeout, retry, on_exhausted, audit"
         ),
-        ("concurrency: 0", "4:14: error: the number 0 stands for concurrency; expected a whole number from 1 to 10000"),
+        (
+            "concurrency: 0",
+            "4:14: error: the number 0 stands for concurrency; expected a whole number from 1 to 10000, or auto"
+        ),
         (
             "concurrency: 10001",
-            "4:14: error: the number 10001 stands for concurrency; expected a whole number from 1 to 10000"
+            "4:14: error: the number 10001 stands for concurrency; expected a whole number from 1 to 10000, or auto"
         ),
         (
             "concurrency: 1.5",
-            "4:14: error: the number 1.5 stands for concurrency; expected a whole number from 1 to 10000"
+            "4:14: error: the number 1.5 stands for concurrency; expected a whole number from 1 to 10000, or auto"
         ),
-        ("concurrency: \"8\"", "4:14: error: '8' stands for concurrency; expected a whole number from 1 to 10000"),
-        ("concurrency: [ 8 ]", "4:14: error: a list stands for concurrency; expected a whole number from 1 to 10000"),
-        ("concurrency:", "4:13: error: nothing stands for concurrency; expected a whole number from 1 to 10000"),
+        (
+            "concurrency: \"8\"",
+            "4:14: error: '8' stands for concurrency; expected a whole number from 1 to 10000, or auto"
+        ),
+        (
+            "concurrency: [ 8 ]",
+            "4:14: error: a list stands for concurrency; expected a whole number from 1 to 10000, or auto"
+        ),
+        (
+            "concurrency:",
+            "4:13: error: nothing stands for concurrency; expected a whole number from 1 to 10000, or auto"
+        ),
         (
             "timeout: 5",
             "4:10: error: the number 5 stands for timeout; expected a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S; did you mean '5s'?"
@@ -168,15 +180,6 @@ struct WrongOptionsTests {
     }
 
     /// What the language has and this version does not: refused, never ignored.
-    @Test(arguments: [
-        ("rate: 500/s", "4:1", "'rate' of a subscription")
-    ])
-    func whatComesLaterIsRefusedInASubscription(lines: String, place: String, what: String) async {
-        #expect(
-            await Workflows(Workflows.subscription(lines)).check().messages
-                == ["a.yaml:\(place): error: \(what) is not supported yet; leave it out for this version of Outrider"])
-    }
-
     @Test(arguments: ["max_backlog: 5", "overflow: reject", "block_for: 5s", "publish_rate: 1000/s"])
     func whatComesLaterIsRefusedInATopic(line: String) async {
         let key = line.prefix { $0 != ":" }
@@ -187,14 +190,53 @@ struct WrongOptionsTests {
                 ])
     }
 
-    @Test(arguments: ["concurrency: 5", "rate: 200/s", "breaker: { failures: 20 }"])
-    func whatComesLaterIsRefusedInAnEndpoint(line: String) async {
-        let key = line.prefix { $0 != ":" }
-        #expect(
-            await Workflows(Workflows.endpoint(line)).check().messages
-                == [
-                    "a.yaml:3:1: error: '\(key)' of an endpoint is not supported yet; leave it out for this version of Outrider"
-                ])
+    /// Further lines of a subscription, from line 4 on.
+    @Test(arguments: [
+        (
+            "concurrency: aut",
+            "4:14: error: 'aut' stands for concurrency; expected a whole number from 1 to 10000, or auto; did you mean 'auto'?"
+        ),
+        (
+            "rate: 500",
+            "4:7: error: the number 500 stands for rate; expected a rate such as 100/s, 20/m or 5/h, of 1 to 1000000; did you mean '500/s'?"
+        ),
+        (
+            "rate: 5/d",
+            "4:7: error: '5/d' stands for rate; expected a rate such as 100/s, 20/m or 5/h, of 1 to 1000000"
+        ),
+        ("rate: 0/s", "4:7: error: '0/s' stands for rate; expected a rate such as 100/s, 20/m or 5/h, of 1 to 1000000"),
+        (
+            "rate: [ 5/s ]",
+            "4:7: error: a list stands for rate; expected a rate such as 100/s, 20/m or 5/h, of 1 to 1000000"
+        ),
+    ])
+    func limitsOfASubscriptionAreChecked(lines: String, message: String) async {
+        #expect(await Workflows(Workflows.subscription(lines)).check().messages == ["a.yaml:\(message)"])
+    }
+
+    /// Further lines of an endpoint, from line 3 on.
+    @Test(arguments: [
+        ("concurrency: 0", "3:14: error: the number 0 stands for concurrency; expected a whole number from 1 to 10000"),
+        ("concurrency: auto", "3:14: error: 'auto' stands for concurrency; expected a whole number from 1 to 10000"),
+        (
+            "rate: fast",
+            "3:7: error: 'fast' stands for rate; expected a rate such as 100/s, 20/m or 5/h, of 1 to 1000000"
+        ),
+        (
+            "breaker: 20",
+            "3:10: error: the number 20 stands for breaker; expected a mapping with failures, within, open_for"
+        ),
+        ("breaker: { failure: 20 }", "3:12: error: unknown key 'failure' of breaker; did you mean 'failures'?"),
+        (
+            "breaker: { failures: 0 }",
+            "3:22: error: the number 0 stands for failures; expected a whole number from 1 to 10000"
+        ),
+        ("breaker: { within: 2h }", "3:20: error: '2h' stands for within; expected at most 1h"),
+        ("breaker: { open_for: 0s }", "3:22: error: '0s' stands for open_for; expected at least 100ms"),
+        ("braker: {}", "3:1: error: unknown key 'braker' of an endpoint; did you mean 'breaker'?"),
+    ])
+    func limitsOfAnEndpointAreChecked(line: String, message: String) async {
+        #expect(await Workflows(Workflows.endpoint(line)).check().messages == ["a.yaml:\(message)"])
     }
 
     @Test(arguments: ["rabbitmq", "kafka", "sqs", "sns", "pubsub", "redis", "celery"])
