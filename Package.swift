@@ -72,7 +72,8 @@ let package = Package(
                 .embedInCode("005_handlers.up.sql"), .embedInCode("005_handlers.down.sql"),
                 .embedInCode("006_keys.up.sql"), .embedInCode("006_keys.down.sql"),
                 .embedInCode("008_schedules.up.sql"), .embedInCode("008_schedules.down.sql"),
-                .embedInCode("009_access.up.sql"), .embedInCode("009_access.down.sql"),
+                .embedInCode("009_limits.up.sql"), .embedInCode("009_limits.down.sql"),
+                .embedInCode("010_access.up.sql"), .embedInCode("010_access.down.sql"),
             ],
             swiftSettings: strict),
         module(

@@ -289,7 +289,7 @@ create index key_check_due_at on outrider.key_check (due_at);
 -- Advisory locks of Outrider have as their first key 1870033010 ("outr") and the numbers that follow:
 --   …010 sleep, per subscription    …011 a worker's life, per worker    …012 the lead    …013 migration and apply
 --   …014 transactions of a worker with sagas, per worker    …015 the redrive of a saga's dead letter
---   …016 a lane of keys (256 of each keyed subscription)
+--   …016 a lane of keys (256 of each keyed subscription)    …017 changes of shares of limits
 --   …020 the workers that serve a schedule, shared, per schedule
 
 create function outrider.wake(subscriptions int[]) returns void

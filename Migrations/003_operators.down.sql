@@ -1,4 +1,4 @@
-drop view outrider.definitions, outrider.operations, outrider.workers, outrider.endpoints, outrider.subscriptions,
+drop view outrider.definitions, outrider.operations, outrider.workers, outrider.subscriptions,
     outrider.scaling, outrider.queue_depth, outrider.dead_letters, outrider.delivery_attempts, outrider.deliveries, outrider.messages,
     outrider.queued;
 drop function outrider.operation_step, outrider.operation_failed, outrider.open_transactions, outrider.replay, outrider.redrive_all,

@@ -742,11 +742,6 @@ from outrider.subscription s
 left join outrider.definition d on d.kind = 'subscription' and d.name = s.name and d.replaced_at is null
 where s.removed_at is null;
 
-create view outrider.endpoints as
-select e.name, e.url, d.applied_at, d.applied_by, d.hash, d.content as definition
-from outrider.endpoint e
-left join outrider.definition d on d.kind = 'endpoint' and d.name = e.name and d.replaced_at is null;
-
 create view outrider.workers as
 select w.name, w.token, w.version, w.started_at, w.seen_at, w.lease, w.in_flight, w.draining,
     array(select s.name from outrider.subscription s where s.id = any (w.subscriptions) order by s.name) as subscriptions,

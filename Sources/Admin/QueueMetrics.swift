@@ -36,7 +36,8 @@ final class QueueMetrics: Sendable {
             labels: ["subscription"]
         ) { [weak self] in self?.depths.map { ([$0.subscription], $0.oldestSeconds) } ?? [] }
         registry.gauge(
-            "outrider_workers", help: "Workers that serve the subscription and are not draining.", labels: ["subscription"]
+            "outrider_workers", help: "Workers that serve the subscription and are not draining.",
+            labels: ["subscription"]
         ) { [weak self] in self?.depths.map { ([$0.subscription], Double($0.workers)) } ?? [] }
         registry.gauge(
             "outrider_sagas_stuck", help: "Sagas that wait for a person: failed undoing, or after their pivot.",

@@ -4,18 +4,17 @@
 /// the concurrency, as BBR does (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016): a handler that has become
 /// slower for good is not taken for one that is overloaded, nor one that is overloaded all the time for a slow one.
 ///
-/// Latencies are compared as averages over a window of answers: single ones scatter too much. A value without a clock.
+/// Of a window of answers the latency is compared that a quarter of them stayed below: when requests wait for each other all of
+/// them take longer, and when a machine has something else to do only some. A value without a clock.
 package struct AdaptiveConcurrency: Sendable {
     /// How many requests may be in flight.
     package private(set) var limit: Int
     private let most: Int
 
-    /// The average of the best window; nil before the first.
+    /// Seconds, in the best window; nil before the first.
     private var base: Double?
-    /// Of the window under way: seconds in total over those that count, answers, and whether the limit was what held requests
-    /// back.
-    private var total = 0.0
-    private var timed = 0
+    /// Of the window under way: latencies in seconds, answers, and whether the limit was what held requests back.
+    private var latencies: [Double] = []
     private var answers = 0
     private var wasFull = false
     private var hasBackedOff = false
@@ -27,9 +26,11 @@ package struct AdaptiveConcurrency: Sendable {
 
     private static let first = 8
     private static let windowsBetweenRests = 50
-    /// Latency, against its minimum, up to which there is room, and from which there is too much.
-    private static let room = 1.1
-    private static let tooMuch = 1.3
+    private static let mostKept = 500
+    /// Latency, against its minimum, up to which there is room, and from which there is too much: as a factor, and in seconds
+    /// for those whose minimum is next to nothing.
+    private static let room = (factor: 1.1, seconds: 0.001)
+    private static let tooMuch = (factor: 1.3, seconds: 0.003)
 
     /// - Parameter most: what the worker sends at all.
     package init(most: Int) {
@@ -42,8 +43,7 @@ package struct AdaptiveConcurrency: Sendable {
     /// - Parameter inFlight: when the answer came, itself included.
     package mutating func answered(in latency: Duration, inFlight: Int) {
         let (seconds, attoseconds) = latency.components
-        total += Double(seconds) + Double(attoseconds) / 1e18
-        timed += 1
+        if latencies.count < Self.mostKept { latencies.append(Double(seconds) + Double(attoseconds) / 1e18) }
         wasFull = wasFull || inFlight >= limit
         countTowardsWindow()
     }
@@ -64,20 +64,19 @@ package struct AdaptiveConcurrency: Sendable {
     private mutating func countTowardsWindow() {
         answers += 1
         guard answers >= max(2 * limit, 10) else { return }
-        if timed > 0 { endWindow() }
+        if !latencies.isEmpty { endWindow() }
         startWindow()
         hasBackedOff = false
     }
 
     private mutating func startWindow() {
-        total = 0
-        timed = 0
+        latencies.removeAll(keepingCapacity: true)
         answers = 0
         wasFull = false
     }
 
     private mutating func endWindow() {
-        let latency = total / Double(timed)
+        let latency = latencies.sorted()[latencies.count / 4]
         if let before = resting {
             // Half as many at once: this is what it takes when nothing waits. As long as halving helps, it is halved again soon.
             let isBetter = latency < (base ?? latency) * 0.8
@@ -92,13 +91,14 @@ package struct AdaptiveConcurrency: Sendable {
         windowsUntilRest -= 1
         // What arrives too seldom to fill it says nothing of how much more would go.
         guard wasFull, !hasBackedOff else { return }
-        if latency <= least * Self.room {
+        let tooMuch = max(least * Self.tooMuch.factor, least + Self.tooMuch.seconds)
+        if latency <= max(least * Self.room.factor, least + Self.room.seconds) {
             limit = min(most, isFirstRise ? limit * 2 : limit + max(1, limit / 8))
         } else {
             if isFirstRise { windowsUntilRest = 0 }
             isFirstRise = false
-            if latency > least * Self.tooMuch {
-                limit = max(1, Int(Double(limit) * max(0.5, least * Self.tooMuch / latency)))
+            if latency > tooMuch {
+                limit = max(1, Int(Double(limit) * max(0.5, tooMuch / latency)))
             }
         }
         if windowsUntilRest <= 0, limit > 1 {

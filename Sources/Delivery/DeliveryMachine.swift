@@ -70,6 +70,12 @@ package struct DeliveryMachine: Sendable {
         }
     }
 
+    /// It failed while its endpoint was kept from requests: whatever came of it, that was not its own fault.
+    package func forgive(_ error: TryError, attempt: Int, retryAfter: Duration?, random: Double) -> Decision {
+        let delay = longer(policy.delay(after: attempt, random: random), retryAfter)
+        return .retry(after: delay, countsAttempt: false, error)
+    }
+
     package func giveUp(_ reason: Reason, _ error: TryError) -> Decision {
         switch onExhausted {
         case .deadLetter: .deadLetter(reason: reason, error)

@@ -30,6 +30,7 @@ final class DeliveryLoop: Sendable {
 
     private let configuration: WorkerConfiguration
     private let dispatcher: Dispatcher
+    private let limits: Limits
     private let alarm: BeatAlarm
     private let health: WorkerHealth
     private let log: Log
@@ -41,11 +42,13 @@ final class DeliveryLoop: Sendable {
     private let definitionsLoaded = Mutex<@Sendable () -> Void>({})
 
     init(
-        configuration: WorkerConfiguration, dispatcher: Dispatcher, alarm: BeatAlarm, health: WorkerHealth, log: Log,
+        configuration: WorkerConfiguration, dispatcher: Dispatcher, limits: Limits, alarm: BeatAlarm,
+        health: WorkerHealth, log: Log,
         metrics: WorkerMetrics, wakeup: Wakeup
     ) {
         self.configuration = configuration
         self.dispatcher = dispatcher
+        self.limits = limits
         self.alarm = alarm
         self.health = health
         self.log = log
@@ -63,6 +66,7 @@ final class DeliveryLoop: Sendable {
             $0.drainEnds = .now + configuration.grace
         }
         dispatcher.drain()
+        limits.drain()
     }
 
     /// Gives up the session, and all that was claimed under its token.
@@ -159,6 +163,7 @@ final class DeliveryLoop: Sendable {
         let token = UUID.random()
         try recordLeftovers(connection)
         dispatcher.sessionBegan(token: token)
+        limits.sessionBegan()
         try connection.listen("outrider_wake")
         try apply(connection)
         try WorkerRegistry(connection).register(
@@ -169,7 +174,7 @@ final class DeliveryLoop: Sendable {
             $0.interruption = nil
             $0.mustReload = false
         }
-        try load(connection)
+        try load(connection, token)
         began()
         health.update { $0.obstacle = nil }
         metrics.databaseUp().set(1)
@@ -191,7 +196,7 @@ final class DeliveryLoop: Sendable {
                 return (control.interruption, control.mustReload, control.isDraining, control.drainEnds, control.peers)
             }
             if let interruption { throw PostgresError.connectionLost(interruption) }
-            if mustReload { try load(connection) }
+            if mustReload { try load(connection, token) }
             let now = ContinuousClock.now
             let lingerEnds = dispatcher.sendLingering(now)
             var work = dispatcher.takeWork(now: now)
@@ -213,7 +218,7 @@ final class DeliveryLoop: Sendable {
                 horizonRead = now
             }
             if !help.isEmpty, peers > 0, now - helpAsked > .milliseconds(100) {
-                work.exchange.help = help
+                work.exchange.help += help
                 helpAsked = now
             }
             let soonest = work.exchange.finished.lazy.compactMap(\.delay).min()
@@ -246,7 +251,7 @@ final class DeliveryLoop: Sendable {
     }
 
     /// Notifications: a subscription's number from whoever made work for it, `help:` and the number from a worker that has
-    /// more than it can take, `definitions` after an apply, a pause or a resume, `due` when something was scheduled that the
+    /// more than it can take, `limits` from one whose shares or breakers have changed, `definitions` after an apply, a pause or a resume, `due` when something was scheduled that the
     /// leader should not oversleep.
     private func heard(_ notifications: [Notification]) {
         var woken: [Int32] = []
@@ -255,6 +260,8 @@ final class DeliveryLoop: Sendable {
                 control.withLock { $0.mustReload = true }
             } else if notification.payload == "due" {
                 alarm.expect(.now)
+            } else if notification.payload == "limits" {
+                alarm.ring()
             } else if let subscription = Int32(notification.payload.split(separator: ":").last ?? "") {
                 woken.append(subscription)
             }
@@ -319,12 +326,12 @@ final class DeliveryLoop: Sendable {
         }
     }
 
-    private func load(_ connection: Connection) throws {
+    private func load(_ connection: Connection, _ token: UUID) throws {
         let store = DefinitionStore(connection)
         let own = configuration.definitions.filter { $0.kind == .subscription }.map(\.name)
         let resolver = RouteResolver(
             endpoints: try store.endpoints(), secrets: configuration.secrets, exposed: configuration.exposed,
-            source: configuration.source)
+            source: configuration.source, limits: limits)
         var lacking: [String] = []
         var routes: [(id: Int32, route: Route, isPaused: Bool)] = []
         for stored in try store.subscriptions(named: configuration.servesAll ? nil : own) {
@@ -336,6 +343,8 @@ final class DeliveryLoop: Sendable {
             }
         }
         dispatcher.serve(routes)
+        // Before the first claim, so that the first deliveries wait for no beat.
+        try limits.negotiate(on: connection, token: token, worker: configuration.name, joins: true)
         health.update { $0.lackingSubscriptions = lacking }
         definitionsLoaded.withLock { $0 }()
     }

@@ -13,6 +13,8 @@ extension Dispatcher {
     ) {
         let share = share(state)
         while state.sent.count < limit || state.lanes[id]!.inFlight < share,
+            state.lanes[id]!.isBatchReady(now: now, lingers: !state.isDraining),
+            let admitted = state.lanes[id]!.isGated ? admit(id, &state, now) : (nil, false),
             let deliveries = state.lanes[id]!.nextBatch(now: now, lingers: !state.isDraining)
         {
             var sent: [ClaimedDelivery] = []
@@ -23,11 +25,15 @@ extension Dispatcher {
                 case .failure(let unsendable): finish([unsendable.result], id, &state)
                 }
             }
-            guard let first = sent.first else { continue }
+            guard let first = sent.first else {
+                _ = admitted.gate?.ended(.nothing, isProbe: admitted.isProbe, now: now)
+                continue
+            }
             let request = state.nextRequest
             state.nextRequest += 1
             state.lanes[id]!.began()
-            state.sent[request] = Sent(delivery: first, lane: id, batch: sent)
+            state.sent[request] = Sent(
+                delivery: first, lane: id, batch: sent, gate: admitted.gate, isProbe: admitted.isProbe)
             let route = state.lanes[id]!.route
             metrics.batchSize(route.subscription).observe(Double(sent.count))
             requests.append(fenced(BatchRequest.make(id: request, sent, route, now: .now() + state.clockOffset), state))
@@ -60,13 +66,17 @@ extension Dispatcher {
         let route: Route
         /// The database's time.
         let now: Timestamp
+        let isForgiven: Bool
 
-        init(_ exchange: HTTPExchange, _ deliveries: [ClaimedDelivery], _ lane: Lane, at now: Timestamp) {
+        init(
+            _ exchange: HTTPExchange, _ deliveries: [ClaimedDelivery], _ lane: Lane, at now: Timestamp, isForgiven: Bool
+        ) {
             self.exchange = exchange
             self.deliveries = deliveries
             self.lane = lane.id
             route = lane.route
             self.now = now
+            self.isForgiven = isForgiven
         }
     }
 
@@ -105,7 +115,7 @@ extension Dispatcher {
         return batch.deliveries.map { delivery in
             finished(
                 delivery, answer?.outcome(of: delivery.messageID) ?? whole, status: exchange.status,
-                took: exchange.duration, route, batch.now,
+                took: exchange.duration, route, batch.now, isForgiven: batch.isForgiven,
                 answer: answer?.reply(to: delivery.messageID) ?? .null)
         }
     }

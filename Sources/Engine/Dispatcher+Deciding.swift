@@ -6,16 +6,19 @@ import Telemetry
 
 /// What becomes of a delivery after its request ended.
 extension Dispatcher {
-    /// - Parameter now: by the database's clock.
+    /// - Parameters:
+    ///   - now: by the database's clock.
+    ///   - isForgiven: whether a failure uses up no attempt: the endpoint's breaker is open.
     func finished(
-        _ exchange: HTTPExchange, _ delivery: ClaimedDelivery, _ route: Route, _ now: Timestamp
+        _ exchange: HTTPExchange, _ delivery: ClaimedDelivery, _ route: Route, _ now: Timestamp, isForgiven: Bool
     ) -> FinishedTry {
         if case .failure(let failure) = exchange.result, failure.isNotTheHandlers {
             return notSent(delivery, failure)
         }
         let outcome = TryOutcome(exchange.result, policy: route.machine.policy, now: now)
         return finished(
-            delivery, outcome, status: exchange.status, took: exchange.duration, route, now, answer: exchange.answer)
+            delivery, outcome, status: exchange.status, took: exchange.duration, route, now, isForgiven: isForgiven,
+            answer: exchange.answer)
     }
 
     /// What a try that was made comes to.
@@ -23,7 +26,7 @@ extension Dispatcher {
     /// - Parameter answer: what is published where the message asks for it; nil where that is done already.
     func finished(
         _ delivery: ClaimedDelivery, _ outcome: TryOutcome, status: Int?, took duration: Duration, _ route: Route,
-        _ now: Timestamp, answer: @autoclosure () -> JSON? = .none
+        _ now: Timestamp, isForgiven: Bool = false, answer: @autoclosure () -> JSON? = .none
     ) -> FinishedTry {
         let attempt = delivery.attempts + 1
         var result = FinishedTry(
@@ -43,11 +46,11 @@ extension Dispatcher {
         result.isRecorded = true
         if case .refused = outcome { result.outcome = "refused" } else { result.outcome = "failed" }
         var cause: TryError?
-        switch decision(on: outcome, of: delivery, took: duration, route) {
+        switch decision(on: outcome, of: delivery, took: duration, route, isForgiven: isForgiven) {
         case .succeed: break
         case .retry(let delay, let countsAttempt, let error):
             cause = error
-            if !countsAttempt { result.outcome = "ongoing" }
+            if !countsAttempt, error == nil { result.outcome = "ongoing" }
             result.ending = .again(after: delay, attempts: countsAttempt ? attempt : delivery.attempts)
         case .deadLetter(let reason, let error):
             cause = error
@@ -64,11 +67,14 @@ extension Dispatcher {
     }
 
     private func decision(
-        on outcome: TryOutcome, of delivery: ClaimedDelivery, took: Duration, _ route: Route
+        on outcome: TryOutcome, of delivery: ClaimedDelivery, took: Duration, _ route: Route, isForgiven: Bool
     ) -> DeliveryMachine.Decision {
         switch outcome {
         case .refused(let error) where error.type == DeliveryMachine.Reason.outputTooLarge.rawValue:
             route.machine.giveUp(.outputTooLarge, error)
+        case .failed(let error, _, let retryAfter) where isForgiven:
+            route.machine.forgive(
+                error, attempt: delivery.attempts + 1, retryAfter: retryAfter, random: Double.random(in: 0..<1))
         default:
             route.machine.decide(
                 outcome, attempt: delivery.attempts + 1, elapsed: (delivery.elapsed ?? .zero) + took,

@@ -7,13 +7,17 @@ import Sagas
 import Store
 import Synchronization
 import Telemetry
+import WorkflowFiles
 
 /// Targets that are statements: each delivery is one transaction on a connection of its own.
 extension Dispatcher {
     /// Fills the lane's room from its buffer.
     func pumpStatements(_ id: Int32, _ state: inout State, _ now: ContinuousClock.Instant) {
         let share = share(state)
-        while state.sent.count < limit || state.lanes[id]!.inFlight < share, let delivery = state.lanes[id]!.next() {
+        while state.sent.count < limit || state.lanes[id]!.inFlight < share,
+            let admitted = state.lanes[id]!.isGated ? admit(id, &state, now) : (nil, false),
+            let delivery = state.lanes[id]!.next()
+        {
             let message: ClaimedDelivery.Message
             switch sendable(delivery) {
             case .success(let found): message = found
@@ -23,7 +27,7 @@ extension Dispatcher {
             }
             let request = state.nextRequest
             state.nextRequest += 1
-            state.sent[request] = Sent(delivery: delivery, lane: id)
+            state.sent[request] = Sent(delivery: delivery, lane: id, gate: admitted.gate, isProbe: admitted.isProbe)
             let lane = state.lanes[id]!
             guard let statement = lane.route.statement else { preconditionFailure("the lane has no statement") }
             let pool = pool(of: lane, &state)
@@ -36,8 +40,13 @@ extension Dispatcher {
     }
 
     private func pool(of lane: Lane, _ state: inout State) -> StatementPool {
-        if let pool = state.pools[lane.id], pool.connections == lane.capacity { return pool }
-        let pool = makePool(lane.capacity)
+        // As many as the file allows: this worker's share of that comes and goes.
+        guard case .atMost(let most) = lane.route.concurrency else {
+            preconditionFailure("the checker refuses statements with concurrency: auto")
+        }
+        let connections = min(most, limit)
+        if let pool = state.pools[lane.id], pool.connections == connections { return pool }
+        let pool = makePool(connections)
         state.pools[lane.id] = pool
         return pool
     }

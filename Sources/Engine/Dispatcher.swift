@@ -17,6 +17,9 @@ final class Dispatcher: Sendable {
         let lane: Int32
         /// All deliveries of a batch, the first one among them; nil where a message has a request of its own.
         var batch: [ClaimedDelivery]?
+        /// Of its endpoint, to be told how it ends.
+        var gate: EndpointGate?
+        var isProbe = false
     }
 
     struct State: Sendable {
@@ -46,6 +49,8 @@ final class Dispatcher: Sendable {
     private let client = Mutex<HTTPClient?>(nil)
     let limit: Int
     let wakeup: Wakeup
+    private let alarm: BeatAlarm
+    private let limits: Limits
     let makeEvaluator: @Sendable () -> Evaluator
     let makePool: @Sendable (_ connections: Int) -> StatementPool
     /// This worker's name.
@@ -57,12 +62,15 @@ final class Dispatcher: Sendable {
     ///   - limit: requests in flight over all lanes.
     ///   - connections: see `HTTPClient`.
     init(
-        limit: Int, connections: Int, worker: String, wakeup: Wakeup, log: Log, metrics: WorkerMetrics,
+        limit: Int, connections: Int, worker: String, wakeup: Wakeup, alarm: BeatAlarm, limits: Limits, log: Log,
+        metrics: WorkerMetrics,
         makeEvaluator: @escaping @Sendable () -> Evaluator,
         makePool: @escaping @Sendable (_ connections: Int) -> StatementPool
     ) {
         self.limit = limit
         self.wakeup = wakeup
+        self.alarm = alarm
+        self.limits = limits
         self.makeEvaluator = makeEvaluator
         self.makePool = makePool
         self.worker = worker
@@ -73,6 +81,18 @@ final class Dispatcher: Sendable {
         metrics.registry.gauge(
             "outrider_in_flight", help: "Requests that handlers are working on now.", labels: ["subscription"]
         ) { [weak self] in self?.inFlightBySubscription ?? [] }
+        metrics.registry.gauge(
+            "outrider_utilisation",
+            help: "Requests in flight by what the subscription's concurrency allows this worker: 1 is all of it.",
+            labels: ["subscription"]
+        ) { [weak self] in self?.utilisation ?? [] }
+        metrics.registry.gauge(
+            "outrider_concurrency",
+            help: "Requests that this worker may have in flight: its share, or what `auto` has found.",
+            labels: ["subscription"]
+        ) { [weak self] in
+            self?.state.withLock { $0.lanes.values.map { ([$0.route.subscription], Double($0.capacity)) } } ?? []
+        }
     }
 
     // MARK: - Lanes
@@ -180,6 +200,11 @@ final class Dispatcher: Sendable {
         return Dictionary(lanes, uniquingKeysWith: +).sorted { $0.key < $1.key }.map { ([$0.key], Double($0.value)) }
     }
 
+    private var utilisation: [(labels: [String], value: Double)] {
+        let lanes = state.withLock { $0.lanes.values.map { ($0.route.subscription, $0.inFlight, $0.capacity) } }
+        return lanes.filter { $0.2 > 0 }.sorted { $0.0 < $1.0 }.map { ([$0.0], Double($0.1) / Double($0.2)) }
+    }
+
     /// Nothing is in flight and nothing waits to be recorded.
     var isIdle: Bool {
         state.withLock {
@@ -198,6 +223,8 @@ final class Dispatcher: Sendable {
         var released: [ClaimedDelivery] = []
         /// Until when there is nothing to ask for.
         var nextPoll: ContinuousClock.Instant?
+        /// What may be sent only now.
+        var requests: [HTTPRequest] = []
 
         var isEmpty: Bool {
             exchange.finished.isEmpty && exchange.requests.isEmpty && exchange.wake.isEmpty && released.isEmpty
@@ -205,25 +232,35 @@ final class Dispatcher: Sendable {
     }
 
     func takeWork(now: ContinuousClock.Instant) -> Work {
+        let work = findWork(now)
+        submit(work.requests)
+        return work
+    }
+
+    private func findWork(_ now: ContinuousClock.Instant) -> Work {
         state.withLock { state in
             var work = Work()
             swap(&work.exchange.finished, &state.finished)
             swap(&work.released, &state.released)
             swap(&work.exchange.wake, &state.unlocks)
-            for (id, lane) in state.lanes {
+            for id in state.lanes.keys {
+                let gate = state.lanes[id]!.isGated ? sendHeld(id, &state, now, &work) : nil
+                let lane = state.lanes[id]!
                 if lane.polling.holdsLockAwake {
                     work.exchange.wake.append(id)
+                    // It was told of work, and may do none.
+                    if lane.capacity == 0 || gate?.inFlight == 0 { work.exchange.help.append(id) }
                     state.lanes[id]?.polling.gaveLockBack()
                 }
                 guard !state.isDraining else { continue }
                 switch lane.polling.state {
                 case .asleep, .benched: continue
                 case .at(let instant) where instant > now:
-                    if lane.wanted > 0 { work.nextPoll = min(work.nextPoll ?? instant, instant) }
+                    if lane.wanted(gate) > 0 { work.nextPoll = min(work.nextPoll ?? instant, instant) }
                     continue
                 case .at, .due: break
                 }
-                let wanted = lane.wanted
+                let wanted = lane.wanted(gate)
                 guard wanted > 0 else { continue }
                 if lane.polling.wantsSleep { work.exchange.sleep.append(id) }
                 work.exchange.requests.append(
@@ -299,7 +336,10 @@ final class Dispatcher: Sendable {
         guard state.lanes[id]!.route.batch == nil else { return pumpBatches(id, &state, now, into: &requests) }
         // When all lanes together are at the limit, each may still have its share, whatever the others' handlers do.
         let share = share(state)
-        while state.sent.count < limit || state.lanes[id]!.inFlight < share, let delivery = state.lanes[id]!.next() {
+        while state.sent.count < limit || state.lanes[id]!.inFlight < share,
+            let admitted = state.lanes[id]!.isGated ? admit(id, &state, now) : (nil, false),
+            let delivery = state.lanes[id]!.next()
+        {
             let message: ClaimedDelivery.Message
             switch sendable(delivery) {
             case .success(let found): message = found
@@ -309,7 +349,7 @@ final class Dispatcher: Sendable {
             }
             let request = state.nextRequest
             state.nextRequest += 1
-            state.sent[request] = Sent(delivery: delivery, lane: id)
+            state.sent[request] = Sent(delivery: delivery, lane: id, gate: admitted.gate, isProbe: admitted.isProbe)
             requests.append(
                 fenced(
                     DeliveryRequest.make(
@@ -375,30 +415,49 @@ final class Dispatcher: Sendable {
     private func completed(_ exchanges: [HTTPExchange]) {
         let now = ContinuousClock.now
         var batches: [AnsweredBatch] = []
-        let requests = state.withLock { state in
+        /// Gates with room whose turn is not a lane's.
+        var others: [EndpointGate] = []
+        let (requests, hasNews) = state.withLock { state in
             let databaseTime = .now() + state.clockOffset
             var touched: Set<Int32> = []
             for exchange in exchanges {
-                guard let sent = state.sent.removeValue(forKey: exchange.id), let lane = state.lanes[sent.lane] else {
-                    continue
+                guard let sent = state.sent.removeValue(forKey: exchange.id) else { continue }
+                var isForgiven = false
+                if let gate = sent.gate {
+                    let ending = gate.ended(exchange.word, isProbe: sent.isProbe, now: now)
+                    isForgiven = ending.isForgiven
+                    switch ending.next {
+                    case .lane(let next): touched.insert(next)
+                    case .sagas: others.append(gate)
+                    case nil: break
+                    }
+                }
+                guard let lane = state.lanes[sent.lane] else { continue }
+                if lane.adaptive != nil {
+                    state.lanes[sent.lane]?.adapt(exchange.adaptiveSign, took: exchange.duration)
                 }
                 if let deliveries = sent.batch {
-                    batches.append(AnsweredBatch(exchange, deliveries, lane, at: databaseTime))
+                    batches.append(
+                        AnsweredBatch(exchange, deliveries, lane, at: databaseTime, isForgiven: isForgiven))
                     continue
                 }
                 touched.insert(sent.lane)
-                end(finished(exchange, sent.delivery, lane.route, databaseTime), sent.lane, &state, now)
+                let result = finished(exchange, sent.delivery, lane.route, databaseTime, isForgiven: isForgiven)
+                end(result, sent.lane, &state, now)
                 metrics.handlerDuration(lane.route.subscription).observe(exchange.duration)
             }
+            let hasNews = touched.contains { state.lanes[$0]?.hasNews == true }
             // When all lanes together were at their limit, the room that was made is for any of them.
-            if state.sent.count + exchanges.count >= limit { return pumpAll(&state, now) }
+            if state.sent.count + exchanges.count >= limit { return (pumpAll(&state, now), hasNews) }
             var requests: [HTTPRequest] = []
-            for id in touched { pump(id, &state, now, into: &requests) }
-            return requests
+            for id in touched where state.lanes[id] != nil { pump(id, &state, now, into: &requests) }
+            return (requests, hasNews)
         }
         submit(requests)
+        for gate in others { limits.call(.sagas, at: gate) }
         completed(batches, now)
         wakeup.signal()
+        if hasNews { alarm.ring() }
     }
 
     func end(_ result: FinishedTry, _ lane: Int32, _ state: inout State, _ now: ContinuousClock.Instant) {
@@ -437,6 +496,12 @@ final class Dispatcher: Sendable {
 
     /// Gives up on what is still in flight: it is reported as cancelled.
     func cancelAll() {
+        state.withLock { state in
+            // What was removed before it was sent, and never could be.
+            for id in state.lanes.keys {
+                for delivery in state.lanes[id]?.dropBuffer() ?? [] { giveBack(delivery, &state) }
+            }
+        }
         client.withLock { $0 }?.cancelAll()
         cancelStatements()
     }

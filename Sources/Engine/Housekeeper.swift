@@ -16,6 +16,7 @@ final class Housekeeper: Sendable {
     private let configuration: WorkerConfiguration
     private let loop: DeliveryLoop
     private let dispatcher: Dispatcher
+    private let limits: Limits
     private let sagas: SagaLoop
     private let chores: Chores
     private let health: WorkerHealth
@@ -25,12 +26,13 @@ final class Housekeeper: Sendable {
     private let stops = Mutex(false)
 
     init(
-        configuration: WorkerConfiguration, loop: DeliveryLoop, dispatcher: Dispatcher, sagas: SagaLoop,
+        configuration: WorkerConfiguration, loop: DeliveryLoop, dispatcher: Dispatcher, limits: Limits, sagas: SagaLoop,
         chores: Chores, alarm: BeatAlarm, health: WorkerHealth, log: Log, metrics: WorkerMetrics
     ) {
         self.configuration = configuration
         self.loop = loop
         self.dispatcher = dispatcher
+        self.limits = limits
         self.sagas = sagas
         self.chores = chores
         self.alarm = alarm
@@ -106,6 +108,8 @@ final class Housekeeper: Sendable {
             }
             beaten()
             heard(beat, of: session, began: began)
+            try limits.tend(
+                beat.limits, peers: beat.peers, on: connection, token: session.token, worker: session.name)
             if let epoch, epoch != beat.epoch {
                 loop.reload()
                 sagas.reload()

@@ -8,8 +8,17 @@ import WorkflowFiles
 struct Lane: Sendable {
     let id: Int32
     let route: Route
-    /// Deliveries in flight at once: as the file says, but no more than the worker sends at all.
-    let capacity: Int
+    /// What the worker sends at all.
+    private let limit: Int
+    /// This worker's parts of the subscription's limits; of its concurrency nil where that is `auto`.
+    private(set) var share: Share?
+    private(set) var rateShare: Share?
+    private var bucket: TokenBucket?
+    private(set) var adaptive: AdaptiveConcurrency?
+    /// Deliveries in flight at once.
+    private(set) var capacity = 0
+    /// When what is buffered may be sent, if it may not now.
+    var heldUntil: ContinuousClock.Instant?
     var isPaused: Bool
     private(set) var buffer = Buffer()
     private(set) var inFlight = 0
@@ -39,12 +48,18 @@ struct Lane: Sendable {
     init(id: Int32, route: Route, limit: Int, isPaused: Bool, now: ContinuousClock.Instant) {
         self.id = id
         self.route = route
-        capacity =
-            switch route.concurrency {
-            case .atMost(let count): min(count, limit)
-            case .auto: limit
-            }
+        self.limit = limit
         self.isPaused = isPaused
+        switch route.concurrency {
+        case .atMost(let count):
+            share = Share(
+                name: "subscription:\(route.subscription):concurrency", amount: Int64(count),
+                need: Int64(min(count, limit)))
+        case .auto: adaptive = AdaptiveConcurrency(most: limit)
+        }
+        rateShare = route.rate.map {
+            Share(name: "subscription:\(route.subscription):rate", amount: $0.millionths, need: $0.millionths)
+        }
         measuredAt = now
         bufferedSince = now
         enqueuedAt = now
@@ -63,6 +78,11 @@ struct Lane: Sendable {
         lane.polling.startOver()
         lane.rate = rate
         lane.averageBytes = averageBytes
+        lane.share = lane.share.map { share?.redefined(as: $0) ?? $0 }
+        lane.rateShare = lane.rateShare.map { rateShare?.redefined(as: $0) ?? $0 }
+        if lane.rateShare != nil { lane.bucket = bucket }
+        if let adaptive, lane.adaptive != nil { lane.adaptive = adaptive }
+        lane.measureCapacity()
         return lane
     }
 
@@ -78,12 +98,17 @@ struct Lane: Sendable {
     // MARK: - Room
 
     /// How many rows to claim now; 0 when it is not worth a claim.
-    var wanted: Int {
-        guard !isPaused else { return 0 }
+    ///
+    /// - Parameter gate: what the endpoint's limits have room for.
+    func wanted(_ gate: (inFlight: Int, ahead: Int)? = nil) -> Int {
+        let capacity = min(capacity, gate?.inFlight ?? .max)
+        guard !isPaused, capacity > 0 else { return 0 }
         let rows = rowsPerRequest
-        let room = (capacity - inFlight) * rows + ahead - buffer.count - inFilter
+        // A rate sends no more than that soon, however many it could have in flight.
+        let soon = min(rateShare?.claimAhead ?? .max, gate?.ahead ?? .max, 100_000) * rows
+        let room = min((capacity - inFlight) * rows + ahead, soon) - buffer.count - inFilter
         let isStarving = buffer.count < rows && inFilter == 0 && inFlight < capacity
-        guard isStarving || room * 4 >= capacity * rows + ahead else { return 0 }
+        guard isStarving || room * 4 >= min(capacity * rows + ahead, soon) else { return 0 }
         return max(0, route.batch == nil ? room : min(room, max(rows, Self.mostClaimedForBatches)))
     }
 
@@ -127,6 +152,11 @@ struct Lane: Sendable {
         inFilter -= count
     }
 
+    var isBufferEmpty: Bool { buffer.isEmpty }
+
+    /// What `next` would give.
+    var first: ClaimedDelivery? { inFlight < capacity ? buffer.first : nil }
+
     /// The next delivery to send, now counted as in flight; nil when there is none or no room.
     mutating func next() -> ClaimedDelivery? {
         guard inFlight < capacity, let delivery = buffer.popFirst() else { return nil }
@@ -140,13 +170,20 @@ struct Lane: Sendable {
         return bufferedSince + batch.linger
     }
 
+    /// Whether there is a batch to send, and room for it.
+    func isBatchReady(now: ContinuousClock.Instant, lingers: Bool) -> Bool {
+        guard let batch = route.batch, inFlight < capacity, !buffer.isEmpty else { return false }
+        if !lingers || buffer.count >= batch.max || bufferedBytes >= Self.mostBytesOfBatch { return true }
+        return lingerEnds.map { $0 <= now } ?? true
+    }
+
     /// The next batch to send, not counted as in flight yet; nil when there is none, no room, or when it waits for more.
     ///
     /// - Parameter lingers: false sends what there is.
     mutating func nextBatch(now: ContinuousClock.Instant, lingers: Bool) -> [ClaimedDelivery]? {
-        guard let batch = route.batch, inFlight < capacity, let first = buffer.first else { return nil }
-        let isFull = buffer.count >= batch.max || bufferedBytes >= Self.mostBytesOfBatch
-        if lingers, !isFull, let lingerEnds, lingerEnds > now { return nil }
+        guard isBatchReady(now: now, lingers: lingers), let batch = route.batch, let first = buffer.first else {
+            return nil
+        }
         var deliveries: [ClaimedDelivery] = []
         deliveries.reserveCapacity(min(batch.max, buffer.count))
         var bytes = 0
@@ -172,6 +209,7 @@ struct Lane: Sendable {
     /// - Parameter count: deliveries of the request that ended.
     mutating func ended(_ count: Int = 1, now: ContinuousClock.Instant) {
         inFlight -= 1
+        if share?.ended(inUse: Int64(inFlight)) == true { measureCapacity() }
         completed += count
         let window = (now - measuredAt).seconds
         if window >= 0.02 {
@@ -190,10 +228,83 @@ struct Lane: Sendable {
         return dropped
     }
 
-    /// A new session: the locks of the old one are gone, and so is what its floor was proven by.
+    /// A new session: the locks of the old one are gone, and so are its shares and what its floor was proven by.
     mutating func sessionBegan() {
         polling = Polling()
         floor = 0
+        share?.sessionBegan()
+        rateShare?.sessionBegan()
+        bucket = nil
+        measureCapacity()
+    }
+
+    // MARK: - Limits
+
+    private mutating func measureCapacity() {
+        let before = capacity
+        capacity = adaptive?.limit ?? min(limit, Int(share?.granted ?? 0))
+        // Who may send nothing must not be the one that is told of work; who may again looks for it.
+        if capacity == 0 ? polling.state == .asleep : before == 0 { polling.woken() }
+    }
+
+    func holds(_ limit: String) -> Bool { share?.name == limit || rateShare?.name == limit }
+
+    /// Whether anything but its concurrency holds it back.
+    var isGated: Bool { rateShare != nil || route.endpoint?.gate != nil }
+
+    var hasNews: Bool { share?.hasNews == true || rateShare?.hasNews == true }
+
+    /// When its rate lets one more go, if that is not now.
+    mutating func waits(now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        guard rateShare != nil else { return nil }
+        guard let next = bucket?.next(now: now) else { return now + .seconds(3600) }
+        return next > now ? next : nil
+    }
+
+    mutating func took(now: ContinuousClock.Instant) {
+        _ = bucket?.take(now: now)
+    }
+
+    /// What the handler says of the concurrency that it can take.
+    mutating func adapt(_ sign: AdaptiveSign, took latency: Duration) {
+        guard adaptive != nil else { return }
+        switch sign {
+        case .pace: adaptive?.answered(in: latency, inFlight: inFlight)
+        case .tooMuch: adaptive?.refused()
+        case .nothing: return
+        }
+        measureCapacity()
+    }
+
+    /// As of `EndpointGate`.
+    mutating func settle(_ name: String, target: Int64, now: ContinuousClock.Instant) -> Int64? {
+        if share?.name == name {
+            share?.settled(target: target, inUse: Int64(inFlight))
+            measureCapacity()
+            return share?.granted
+        }
+        guard rateShare?.name == name else { return nil }
+        rateShare?.settled(target: target, inUse: 0)
+        fill(now, isFull: false)
+        return rateShare?.granted
+    }
+
+    mutating func grow(_ name: String, to granted: Int64, isWhole: Bool, now: ContinuousClock.Instant) {
+        if share?.name == name {
+            share?.grew(to: granted)
+            measureCapacity()
+        }
+        if rateShare?.name == name {
+            rateShare?.grew(to: granted)
+            fill(now, isFull: isWhole)
+            heldUntil = now
+        }
+    }
+
+    private mutating func fill(_ now: ContinuousClock.Instant, isFull: Bool) {
+        let rate = Double(rateShare?.granted ?? 0) / 1_000_000
+        if bucket == nil, rate > 0 { bucket = TokenBucket(rate: rate, isFull: isFull, now: now) }
+        bucket?.changed(to: rate, now: now)
     }
 }
 

@@ -11,10 +11,15 @@ struct ResolvedEndpoint: Sendable {
     let headers: [String]
     let signer: WebhookSigner?
     let tls: TLSOptions?
+    /// Its limits and its breaker; nil where it has none.
+    let gate: EndpointGate?
     /// What the secrets look like in a request: never to be repeated.
     private let secrets: [String]
 
-    init(_ endpoint: EndpointDefinition, secrets store: Secrets, exposed: [String: String]) throws {
+    init(
+        _ endpoint: EndpointDefinition, secrets store: Secrets, exposed: [String: String], gate: EndpointGate?
+    ) throws {
+        self.gate = gate
         var base = try endpoint.url.resolve(environment: exposed)
         if base.hasSuffix("/") { base.removeLast() }
         self.base = base

@@ -2,11 +2,11 @@ import Delivery
 import Expressions
 import Primitives
 import Sagas
-package import WorkflowFiles
+import WorkflowFiles
 
 /// A subscription with its endpoint and secrets resolved: all that is the same for each of its deliveries.
-package struct Route: Sendable {
-    package let subscription: String
+struct Route: Sendable {
+    let subscription: String
     let method: String
     let url: String
     /// Header lines that every request carries.
@@ -14,6 +14,7 @@ package struct Route: Sendable {
     let endpoint: ResolvedEndpoint?
     let timeout: Duration
     let concurrency: SubscriptionDefinition.Concurrency
+    let rate: Rate?
     /// Whether handlers are told by a number which of two sends of a key came later.
     let isFenced: Bool
     /// Nil: each message in a request of its own.
@@ -55,24 +56,26 @@ package struct RouteError: Error, Sendable, CustomStringConvertible {
 }
 
 /// Where routes get what the files only name.
-package struct RouteResolver: Sendable {
+struct RouteResolver: Sendable {
     private let endpoints: [String: Result<EndpointDefinition, DefinitionError>]
     private let secrets: Secrets
     /// The variables that expressions may see.
     private let exposed: [String: String]
     private let source: String
+    private let limits: Limits
 
-    package init(
+    init(
         endpoints: [String: Result<EndpointDefinition, DefinitionError>], secrets: Secrets, exposed: [String: String],
-        source: String
+        source: String, limits: Limits
     ) {
         self.endpoints = endpoints
         self.secrets = secrets
         self.exposed = exposed
         self.source = source
+        self.limits = limits
     }
 
-    package func resolve(_ definition: SubscriptionDefinition) throws(RouteError) -> Route {
+    func resolve(_ definition: SubscriptionDefinition) throws(RouteError) -> Route {
         do {
             return try route(definition)
         } catch let error as RouteError {
@@ -100,7 +103,7 @@ package struct RouteResolver: Sendable {
         return Route(
             subscription: definition.name, method: target.method.rawValue,
             url: (endpoint?.base ?? "") + (try target.url.resolve(environment: exposed)), headers: headers,
-            endpoint: endpoint, timeout: definition.timeout, concurrency: definition.concurrency,
+            endpoint: endpoint, timeout: definition.timeout, concurrency: definition.concurrency, rate: definition.rate,
             isFenced: definition.isOrdered, batch: definition.batch.map { Route.Batch($0, source: source) },
             guarantee: definition.guarantee,
             filter: definition.filter, machine: DeliveryMachine(definition),
@@ -110,7 +113,7 @@ package struct RouteResolver: Sendable {
     private func route(_ definition: SubscriptionDefinition, to call: SQLCall) -> Route {
         Route(
             subscription: definition.name, method: "", url: "", headers: [], endpoint: nil, timeout: definition.timeout,
-            concurrency: definition.concurrency, isFenced: false, batch: nil,
+            concurrency: definition.concurrency, rate: definition.rate, isFenced: false, batch: nil,
             statement: Route.Statement(text: call.statement, arguments: call.arguments),
             guarantee: definition.guarantee, filter: definition.filter, machine: DeliveryMachine(definition),
             recordsAll: definition.audit == .all)
@@ -120,7 +123,7 @@ package struct RouteResolver: Sendable {
         guard let endpoint = try endpoints[name]?.get() else {
             throw RouteError(description: "there is no endpoint \(name)")
         }
-        return try ResolvedEndpoint(endpoint, secrets: secrets, exposed: exposed)
+        return try ResolvedEndpoint(endpoint, secrets: secrets, exposed: exposed, gate: limits.gate(for: endpoint))
     }
 }
 

@@ -17,6 +17,7 @@ struct SagaDesk {
         let call: Effect.CallEffect
         let policy: RetryPolicy
         let endpoint: ResolvedEndpoint?
+        let isProbe: Bool
         /// Of an async call.
         let token: String?
         /// Its saga was lost with a session: its answer is late.
@@ -30,8 +31,12 @@ struct SagaDesk {
     private var sent: [UInt64: Sent] = [:]
     private var nextRequest: UInt64 = 1
     private var random = SystemRandomNumberGenerator()
+    /// Gates where there is room now, and whose turn it is.
+    private var freed: [(gate: EndpointGate, next: EndpointGate.Claimant)] = []
     /// Calls that this machine had no means to make, to be made a little later. They count as in flight.
     private var unsent: [(saga: UUID, number: Int, call: Effect.CallEffect, at: Timestamp)] = []
+    /// Calls that their endpoints keep back. They count as in flight.
+    var heldCalls = HeldCalls()
     /// Sagas whose machines were told something since the last exchange.
     private var touched: Set<UUID> = []
     /// Of sagas that are not here any more: late answers for their histories, rows to give back.
@@ -142,6 +147,7 @@ struct SagaDesk {
         sagas = [:]
         touched = []
         unsent = []
+        heldCalls = HeldCalls()
         for id in sent.keys { sent[id]!.isOrphan = true }
     }
 
@@ -157,6 +163,7 @@ struct SagaDesk {
 
     mutating func drain() {
         isDraining = true
+        for call in heldCalls.removeAll() { postpone(call, for: .zero) }
         for id in sagas.keys {
             sagas[id]!.machine.startsNothing = true
             sagas[id]!.written.startsNothing = true
@@ -171,7 +178,8 @@ struct SagaDesk {
         // Of one that is busy its own answer is heard first.
         let idle = sagas.values.lazy.filter { !$0.isBusy }
         let postponed = [
-            idle.compactMap(\.postponedUntil).min(), sagas.values.lazy.compactMap(\.suspectUntil).min(),
+            idle.compactMap(\.postponedUntil).min(), heldCalls.firstPatience,
+            sagas.values.lazy.compactMap(\.suspectUntil).min(),
             asides.lazy.compactMap(\.notBefore).min(), unsent.lazy.map(\.at).min(),
         ]
         // A worker that stops begins nothing, whatever comes due.
@@ -278,9 +286,14 @@ struct SagaDesk {
     mutating func answered(_ exchange: HTTPExchange) {
         guard let sent = sent.removeValue(forKey: exchange.id) else { return }
         let call = sent.call
-        let result = SagaEvent.TryResult(
+        var result = SagaEvent.TryResult(
             exchange.result, policy: sent.policy, isAsync: call.request.isAsync, now: now,
             redact: { sent.endpoint?.redacted($0) ?? $0 })
+        if let gate = sent.endpoint?.gate {
+            let ending = gate.ended(exchange.word, isProbe: sent.isProbe, now: .now)
+            if ending.isForgiven { result = result.forgiven(policy: sent.policy) }
+            if let next = ending.next { freed.append((gate, next)) }
+        }
         guard !sent.isOrphan, sagas[sent.saga] != nil else {
             return recordLate(sent.saga, sent.lane, (call.step, call.op, call.attempt))
         }
@@ -332,6 +345,51 @@ struct SagaDesk {
             touched.insert(saga)
         }
         unsent = []
+    }
+
+    // MARK: - Endpoints
+
+    mutating func takeFreed() -> [(gate: EndpointGate, next: EndpointGate.Claimant)] {
+        defer { freed = [] }
+        return freed
+    }
+
+    /// Its endpoint keeps it back. At half of its patience it is told so, lest it goes out with too little of it left.
+    mutating func hold(_ id: UUID, _ call: Effect.CallEffect, at gate: EndpointGate, until: ContinuousClock.Instant?) {
+        guard let saga = sagas[id], isWanted(id, call.step, call.op, send: call.send) else { return }
+        let now = now
+        guard now < call.deadline else { return cannotSend(id, call, "its time was over before it was sent") }
+        sagas[id]!.inFlight += 1
+        heldCalls.append(
+            HeldCalls.Call(
+                saga: id, number: saga.number, call: call, patience: now + (call.deadline - now) / 2),
+            at: gate.endpoint, until: until)
+    }
+
+    /// What was kept back at an endpoint, to be tried again in order; each counts as held no more.
+    mutating func takeHeld(at endpoint: String) -> [(UUID, Effect.CallEffect)] {
+        heldCalls.remove(at: endpoint).compactMap { held in
+            guard sagas[held.saga]?.number == held.number else { return nil }
+            sagas[held.saga]!.inFlight -= 1
+            touched.insert(held.saga)
+            return (held.saga, held.call)
+        }
+    }
+
+    /// Those that have waited for long go back to their sagas: nothing was sent, and no attempt is used up.
+    mutating func releaseImpatient(now: ContinuousClock.Instant) {
+        for (call, until) in heldCalls.removeImpatient(self.now) {
+            postpone(call, for: max(until.map { $0 - now } ?? .zero, .milliseconds(100)))
+        }
+    }
+
+    private mutating func postpone(_ held: HeldCalls.Call, for time: Duration) {
+        guard sagas[held.saga]?.number == held.number else { return }
+        sagas[held.saga]!.inFlight -= 1
+        let call = held.call
+        let error = TryError(type: "held-back", message: "the endpoint's limits or its breaker keep it back")
+        tell(
+            held.saga, .answered(call.step, call.op, send: call.send, .postponed(error, happened: .no, after: time)))
     }
 
     /// A call that this worker cannot make.
@@ -415,7 +473,7 @@ struct SagaDesk {
 
     /// The request of a call, now counted as in flight. Nil for one that is not wanted any more, which its machine is told.
     mutating func request(
-        _ id: UUID, _ call: Effect.CallEffect, endpoint: ResolvedEndpoint?
+        _ id: UUID, _ call: Effect.CallEffect, endpoint: ResolvedEndpoint?, isProbe: Bool = false
     ) -> HTTPRequest? {
         guard let saga = sagas[id] else { return nil }
         guard isWanted(id, call.step, call.op, send: call.send) else { return nil }
@@ -433,7 +491,7 @@ struct SagaDesk {
         let token = sagas[id]!.tokens.removeValue(forKey: key)
         sent[number] = Sent(
             saga: id, lane: saga.lane, call: call, policy: saga.machine.policy(call.step, call.op), endpoint: endpoint,
-            token: token)
+            isProbe: isProbe, token: token)
         return SagaRequest.make(
             id: number, call, saga.context, endpoint: endpoint, token: token, callbackURL: callbackURL, now: now)
     }

@@ -24,6 +24,8 @@ final class SagaLoop: Sendable {
         var woken: [Int32] = []
         var resetFloors: [Int32] = []
         var mustReload = false
+        /// Endpoints that may take calls that were held back.
+        var called: Set<String> = []
         var clock = DatabaseClock(.now())
         var isDraining = false
         var drainEnds: ContinuousClock.Instant?
@@ -47,6 +49,7 @@ final class SagaLoop: Sendable {
     private let beginAnew: @Sendable (_ reason: String) -> Void
     let peers: @Sendable () -> Int
     let alarm: BeatAlarm
+    let limits: Limits
     let health: WorkerHealth
     let log: Log
     let metrics: WorkerMetrics
@@ -62,7 +65,8 @@ final class SagaLoop: Sendable {
     init(
         configuration: WorkerConfiguration, session: @escaping @Sendable () -> DeliveryLoop.Session?,
         beginAnew: @escaping @Sendable (_ reason: String) -> Void,
-        peers: @escaping @Sendable () -> Int, alarm: BeatAlarm, health: WorkerHealth, log: Log, metrics: WorkerMetrics,
+        peers: @escaping @Sendable () -> Int, alarm: BeatAlarm, limits: Limits, health: WorkerHealth, log: Log,
+        metrics: WorkerMetrics,
         makeEvaluator: @escaping @Sendable () -> Evaluator
     ) {
         self.configuration = configuration
@@ -70,6 +74,7 @@ final class SagaLoop: Sendable {
         self.beginAnew = beginAnew
         self.peers = peers
         self.alarm = alarm
+        self.limits = limits
         self.health = health
         self.log = log
         self.metrics = metrics
@@ -91,6 +96,7 @@ final class SagaLoop: Sendable {
 
     func wake(_ lanes: [Int32]) { tell { $0.woken += lanes } }
     func resetFloors(_ lanes: [Int32]) { tell { $0.resetFloors += lanes } }
+    func called(at endpoint: String) { tell { $0.called.insert(endpoint) } }
     func reload() { tell { $0.mustReload = true } }
     func setClock(_ databaseTime: Timestamp) { inbox.withLock { $0.clock = DatabaseClock(databaseTime) } }
 
@@ -121,6 +127,7 @@ final class SagaLoop: Sendable {
             inbox.woken = []
             inbox.resetFloors = []
             inbox.mustReload = false
+            inbox.called = []
             return taken
         }
     }

@@ -25,6 +25,8 @@ final class SagaSession {
     private var endpoints: [String: ResolvedEndpoint] = [:]
     private var resolver: RouteResolver?
     private var unlocks: [Int32] = []
+    /// Endpoints that may take calls that were held back.
+    private var called: Set<String> = []
     private var floor = Floor()
     /// The net under lost notifications of mail.
     private var mailCheckedAt = ContinuousClock.now
@@ -62,6 +64,7 @@ final class SagaSession {
             if let reloadsAt, reloadsAt <= .now { try reload() }
             desk.tick()
             sendOut((desk.takeUnsent(), []), &desk)
+            sendHeld(&desk)
             try readMail(&desk)
             var exchange = SagaExchange()
             exchange.commits = desk.commits()
@@ -93,6 +96,7 @@ final class SagaSession {
         for lane in inbox.resetFloors { lanes[lane]?.floor = 0 }
         for lane in inbox.woken + inbox.resetFloors { lanes[lane]?.polling.woken() }
         if inbox.mustReload { reloadsAt = .now }
+        called.formUnion(inbox.called)
         if inbox.isDraining, !desk.isDraining { desk.drain() }
         let now = ContinuousClock.now
         if let ends = inbox.drainEnds, ends <= now, !desk.isIdle, now - cancelledAt > .seconds(1) {
@@ -137,6 +141,7 @@ final class SagaSession {
                 subscription: id, count: min(room, 500), floor: lane.floor, removes: lane.startsSagas)
             if lane.startsSagas { exchange.starts.append(request) } else { exchange.requests.append(request) }
         }
+        if let instant = desk.heldCalls.firstInstant { pause = min(pause, max(.zero, instant - now)) }
         if let due = desk.due { pause = min(pause, max(.milliseconds(1), due - desk.now)) }
         if !exchange.isEmpty, now - horizonReadAt > .milliseconds(20) {
             exchange.readsHorizon = true
@@ -284,13 +289,54 @@ final class SagaSession {
         for (saga, call) in effects.calls {
             do {
                 let endpoint = try call.request.endpoint.map(resolved)
-                if let request = desk.request(saga, call, endpoint: endpoint) { requests.append(request) }
+                if let gate = endpoint?.gate {
+                    send(saga, call, endpoint, at: gate, &desk, into: &requests)
+                } else if let request = desk.request(saga, call, endpoint: endpoint) {
+                    requests.append(request)
+                }
             } catch {
                 desk.cannotSend(saga, call, "\(error)")
             }
         }
         if !requests.isEmpty { loop.client.withLock { $0 }?.submit(requests) }
         for (saga, query) in effects.queries { self.query(saga, query, &desk) }
+    }
+
+    private func send(
+        _ saga: UUID, _ call: Effect.CallEffect, _ endpoint: ResolvedEndpoint?, at gate: EndpointGate,
+        _ desk: inout SagaDesk, into requests: inout [HTTPRequest]
+    ) {
+        let now = ContinuousClock.now
+        // Those that came before come first.
+        guard !desk.heldCalls.holds(at: gate.endpoint) else {
+            return desk.hold(saga, call, at: gate, until: desk.heldCalls.instant(at: gate.endpoint))
+        }
+        switch gate.admit(.sagas, now: now) {
+        case .wait(let until): desk.hold(saga, call, at: gate, until: until)
+        case .send(let isProbe):
+            if let request = desk.request(saga, call, endpoint: endpoint, isProbe: isProbe) {
+                requests.append(request)
+            } else if let next = gate.ended(.nothing, isProbe: isProbe, now: now).next {
+                loop.limits.call(next, at: gate)
+            }
+        }
+    }
+
+    /// Calls that their endpoints kept back, where that may be over.
+    private func sendHeld(_ desk: inout SagaDesk) {
+        for (gate, next) in desk.takeFreed() {
+            if next == .sagas { called.insert(gate.endpoint) } else { loop.limits.call(next, at: gate) }
+        }
+        guard !desk.heldCalls.isEmpty else {
+            called = []
+            return
+        }
+        let now = ContinuousClock.now
+        for endpoint in called.union(desk.heldCalls.endpoints(dueBy: now)) {
+            sendOut((desk.takeHeld(at: endpoint), []), &desk)
+        }
+        called = []
+        desk.releaseImpatient(now: now)
     }
 
     /// Also of a definition that is not the newest any more.
@@ -386,7 +432,7 @@ final class SagaSession {
         let store = SagaDefinitions(connection)
         let resolver = RouteResolver(
             endpoints: try DefinitionStore(connection).endpoints(), secrets: configuration.secrets,
-            exposed: configuration.exposed, source: configuration.source)
+            exposed: configuration.exposed, source: configuration.source, limits: loop.limits)
         self.resolver = resolver
         // Those that were resolved before may have changed.
         endpoints = [:]

@@ -29,22 +29,36 @@ package final class Worker: Sendable {
         let makeEvaluator = { @Sendable in
             Evaluator(executable: configuration.executable, environment: configuration.exposed)
         }
+        let limits = Limits(limit: configuration.concurrency, alarm: alarm, log: log, metrics: metrics)
         let dispatcher = Dispatcher(
             limit: configuration.concurrency, connections: configuration.connections, worker: configuration.name,
-            wakeup: wakeup, log: log, metrics: metrics, makeEvaluator: makeEvaluator,
+            wakeup: wakeup, alarm: alarm, limits: limits, log: log, metrics: metrics, makeEvaluator: makeEvaluator,
             makePool: { connections in
                 StatementPool(
                     databaseURL: configuration.databaseURL, worker: configuration.name, connections: connections)
             })
         let loop = DeliveryLoop(
-            configuration: configuration, dispatcher: dispatcher, alarm: alarm, health: health, log: log,
+            configuration: configuration, dispatcher: dispatcher, limits: limits, alarm: alarm, health: health,
+            log: log,
             metrics: metrics,
             wakeup: wakeup)
         let sagas = SagaLoop(
             configuration: configuration, session: { loop.session },
-            beginAnew: { loop.beginAnew($0) }, peers: { loop.peers }, alarm: alarm,
+            beginAnew: { loop.beginAnew($0) }, peers: { loop.peers }, alarm: alarm, limits: limits,
             health: health,
             log: log, metrics: metrics, makeEvaluator: makeEvaluator)
+        limits.connect(
+            dispatcher.limitedLanes,
+            wake: { gate, claimant in
+                switch claimant {
+                case .lane?, nil: dispatcher.called(at: gate, claimant)
+                case .sagas: break
+                }
+                switch claimant {
+                case .sagas?, nil: sagas.called(at: gate.endpoint)
+                case .lane: break
+                }
+            })
         loop.waits(for: { sagas.isDrained })
         let scheduler = Scheduler(
             configuration: configuration, health: health, log: log, metrics: metrics, makeEvaluator: makeEvaluator)
@@ -57,7 +71,8 @@ package final class Worker: Sendable {
         self.log = log
         chores = Chores(databaseURL: configuration.databaseURL, name: configuration.name, log: log)
         housekeeper = Housekeeper(
-            configuration: configuration, loop: loop, dispatcher: dispatcher, sagas: sagas, chores: chores,
+            configuration: configuration, loop: loop, dispatcher: dispatcher, limits: limits, sagas: sagas,
+            chores: chores,
             alarm: alarm,
             health: health, log: log, metrics: metrics)
     }

@@ -23,6 +23,7 @@ extension Fact {
         case .started: "started"
         case .sent: "sent"
         case .tryFailed: "try_failed"
+        case .postponed: "postponed"
         case .ongoing: "ongoing"
         case .accepted: "accepted"
         case .heartbeat: "heartbeat"
@@ -65,7 +66,7 @@ extension Fact {
             detail.add("error", .string(error))
         case .started(let start): detail = start.detail
         case .sent(let until), .accepted(let until), .heartbeat(let until): detail.add("until", until)
-        case .tryFailed(let failure, let happened, let next):
+        case .tryFailed(let failure, let happened, let next), .postponed(let failure, let happened, let next):
             detail.add("error", failure.json)
             detail.add("happened", .string(happened == .no ? "no" : "unknown"))
             detail.add("next", next)
@@ -125,6 +126,9 @@ extension Fact {
         case "try_failed":
             guard let next = time("next") else { return nil }
             kind = .tryFailed(failure, happened: text("happened") == "no" ? .no : .unknown, next: next)
+        case "postponed":
+            guard let next = time("next") else { return nil }
+            kind = .postponed(failure, happened: text("happened") == "no" ? .no : .unknown, next: next)
         case "ongoing":
             guard let next = time("next") else { return nil }
             kind = .ongoing(next: next)

@@ -46,6 +46,8 @@ package struct Fact: Sendable, Hashable {
         /// A further try goes out.
         case sent(until: Timestamp)
         case tryFailed(Failure, happened: TryOutcome.Knowledge, next: Timestamp)
+        /// The endpoint is kept from requests, or this one was to see whether it still has to be: the same try, later.
+        case postponed(Failure, happened: TryOutcome.Knowledge, next: Timestamp)
         case ongoing(next: Timestamp)
         case accepted(until: Timestamp)
         case heartbeat(until: Timestamp)

@@ -26,6 +26,8 @@ package enum SagaEvent: Sendable {
         case accepted
         case ongoing(retryAfter: Duration?)
         case failed(TryError, happened: TryOutcome.Knowledge, retryAfter: Duration?)
+        /// Its endpoint is kept from requests: the same try is due later, and uses up no attempt.
+        case postponed(TryError, happened: TryOutcome.Knowledge, after: Duration)
         /// Final. `isUnknown`: it may have happened all the same.
         case refused(TryError, isUnknown: Bool)
     }

@@ -91,6 +91,14 @@ extension SagaMachine {
             record(.ongoing(next: now.adding(wait)), path, op, attempt: effort.attempts)
         case .failed(let error, let happened, let retryAfter):
             failTry(path, op, Failure(error, or: "exhausted"), happened: happened, retryAfter: retryAfter)
+        case .postponed(let error, let happened, let delay):
+            let failure = Failure(error, or: "exhausted")
+            guard !isAborting(op) else {
+                return fail(path, op, failure, isUnknown: happened == .unknown || effort.isOpen)
+            }
+            record(
+                .postponed(failure.at(path), happened: happened, next: now.adding(delay)), path, op,
+                attempt: effort.attempts)
         case .refused(let error, let isUnknown):
             if op == .compensate, error.status == 404 || error.status == 410 { return succeed(path, op, .null) }
             fail(path, op, Failure(error, or: "refused"), isUnknown: isUnknown || effort.mayHaveHappened)
@@ -320,7 +328,7 @@ extension SagaEvent.TryResult {
     fileprivate var isFinal: Bool {
         switch self {
         case .succeeded, .refused: true
-        case .accepted, .ongoing, .failed: false
+        case .accepted, .ongoing, .failed, .postponed: false
         }
     }
 
@@ -331,6 +339,7 @@ extension SagaEvent.TryResult {
         case .accepted: "accepted"
         case .ongoing: "ongoing"
         case .failed(let error, _, _): "failed: \(error.summary)"
+        case .postponed(let error, _, _): "postponed: \(error.summary)"
         case .refused(let error, _): "refused: \(error.summary)"
         }
     }

@@ -60,7 +60,8 @@ extension SagaState {
         case .received(let event, _): signals[event]?.removeFirst()
         case .retried, .resolved: leaveTrouble(at: counted(fact.at))
         case .skipped(_, _, let by): if by != nil { leaveTrouble(at: counted(fact.at)) }
-        case .refused, .hookFailed, .started, .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .succeeded,
+        case .refused, .hookFailed, .started, .sent, .tryFailed, .postponed, .ongoing, .accepted, .heartbeat, .lost,
+            .succeeded,
             .stepFailed, .late:
             break
         }
@@ -99,7 +100,7 @@ extension SagaState {
     private mutating func applyToStep(_ fact: Fact, _ path: StepPath, _ op: Op, _ program: SagaProgram) {
         switch fact.kind {
         case .started(let start): startStep(start, fact, path, op, program)
-        case .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .received: goOn(fact, path, op)
+        case .sent, .tryFailed, .postponed, .ongoing, .accepted, .heartbeat, .lost, .received: goOn(fact, path, op)
         case .succeeded, .stepFailed, .skipped: endStep(fact, path, op, program)
         case .retried(let input, _): retryStep(input, fact.at, path, op, program)
         case .resolved(happened: false, _):
@@ -163,6 +164,11 @@ extension SagaState {
                 effort.isRepeat = false
             case .tryFailed(let failure, let happened, let next):
                 effort.phase = .retrying(at: next)
+                effort.lastError = failure
+                if happened == .unknown { effort.mayHaveHappened = true }
+            case .postponed(let failure, let happened, let next):
+                effort.phase = .retrying(at: next)
+                effort.isRepeat = true
                 effort.lastError = failure
                 if happened == .unknown { effort.mayHaveHappened = true }
             case .ongoing(let next):

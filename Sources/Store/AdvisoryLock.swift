@@ -11,4 +11,6 @@ enum AdvisoryLock {
     static let schema: Int32 = 1_870_033_013
     /// Shared by the workers that serve a schedule; second key: the schedule.
     static let schedule: Int32 = 1_870_033_020
+    /// Held while shares of limits are changed.
+    static let limits: Int32 = 1_870_033_017
 }

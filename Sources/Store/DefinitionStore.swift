@@ -141,6 +141,8 @@ package struct DefinitionStore {
                 insert into outrider.endpoint (name, url) values (\(endpoint.name), \(endpoint.url.template.source))
                 on conflict (name) do update set url = excluded.url
                 """)
+            // What was found out about the one before says nothing of this one.
+            _ = try connection.query("delete from outrider.breaker where endpoint = \(endpoint.name)")
         case .schedule(let schedule): try ScheduleStore(connection).materialise(schedule, hash: hash)
         }
     }
@@ -212,7 +214,9 @@ package struct DefinitionStore {
             case "saga": try SagaDefinitions(connection).remove(name)
             case "schedule": try ScheduleStore(connection).remove(name)
             case "topic": _ = try connection.query("delete from outrider.topic where name = \(name)")
-            default: _ = try connection.query("delete from outrider.endpoint where name = \(name)")
+            default:
+                _ = try connection.query("delete from outrider.endpoint where name = \(name)")
+                _ = try connection.query("delete from outrider.breaker where endpoint = \(name)")
             }
             return applied
         }

@@ -16,6 +16,8 @@ package struct Housekeeping {
         package let hasOperations: Bool
         package let hasUnsettledSlots: Bool
         package let epoch: String
+        /// Changes whenever a share of a limit, a circuit breaker or a count of failures does.
+        package let limits: String
     }
 
     package struct Vitals: Sendable {
@@ -52,7 +54,7 @@ package struct Housekeeping {
         let rows = try connection.query(
             """
             select alive, leads, peers, rescued, ready, stranded, (extract(epoch from due_in) * 1000000)::bigint,
-                operations, epoch, clock_timestamp(), unsettled
+                operations, epoch, clock_timestamp(), unsettled, outrider.limits_digest()
             from outrider.beat(\(vitals.token), \(vitals.connectedFor), \(Int32(vitals.inFlight)), \(vitals.isDraining),
                 \(vitals.leads), \(vitals.sweeps), \(vitals.floors.map(\.subscription)), \(vitals.floors.map(\.floor)))
             """)
@@ -64,7 +66,7 @@ package struct Housekeeping {
             ready: try row.decode(4, as: [Int32].self), stranded: try row.decode(5, as: [Int32]?.self) ?? [],
             dueIn: try row.decode(6, as: Int64?.self).map { .microseconds($0) },
             hasOperations: try row.decode(7, as: Bool.self), hasUnsettledSlots: try row.decode(10, as: Bool.self),
-            epoch: try row.decode(8, as: String.self))
+            epoch: try row.decode(8, as: String.self), limits: try row.decode(11, as: String.self))
     }
 
     /// Moves what came due into the queue; returns how many rows, at most `most`.

@@ -21,7 +21,11 @@ package struct WorkerRegistry {
 
     /// Ends it in good order: nothing is left for others to take over.
     package func unregister(token: UUID) throws {
-        _ = try connection.query("delete from outrider.worker where token = \(token)")
+        _ = try connection.query(
+            """
+            with gone as (delete from outrider.worker where token = \(token) returning 1)
+            select pg_notify('outrider_wake', 'limits') from gone
+            """)
     }
 
     /// Gives back what was claimed and not sent, at the end of the queue.

@@ -26,14 +26,21 @@ enum SQLTargetDecoder {
         return call.map { .sql($0) }
     }
 
+    private static func refuse(_ concurrency: String, _ fields: Fields) {
+        guard let node = fields["concurrency"] else { return }
+        fields.report.error(
+            at: node.position, "\(concurrency) beside 'sql'",
+            expected: "at most \(mostConcurrency): each statement has a connection of its own")
+    }
+
     /// What has no meaning beside a statement, and what is another one's default.
     static func check(_ subscription: inout SubscriptionDefinition, _ fields: Fields) {
         guard case .sql = subscription.target else { return }
-        if fields["concurrency"] == nil { subscription.concurrency = defaultConcurrency }
-        if subscription.concurrency > mostConcurrency, let node = fields["concurrency"] {
-            fields.report.error(
-                at: node.position, "concurrency is \(subscription.concurrency) beside 'sql'",
-                expected: "at most \(mostConcurrency): each statement has a connection of its own")
+        switch subscription.concurrency {
+        case _ where fields["concurrency"] == nil: subscription.concurrency = .atMost(defaultConcurrency)
+        case .atMost(let count) where count <= mostConcurrency: break
+        case .atMost(let count): refuse("concurrency is \(count)", fields)
+        case .auto: refuse("'concurrency: auto' stands", fields)
         }
         if subscription.guarantee == .atMostOnce, let node = fields["delivery"] {
             fields.report.error(

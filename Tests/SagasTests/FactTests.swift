@@ -28,6 +28,7 @@ struct FactTests {
                 .aborting(failure), .noted(failure), .failed(failure), .stepFailed(failure, isUnknown: true),
                 .stepFailed(failure, isUnknown: false), .tryFailed(failure, happened: .no, next: time),
                 .tryFailed(failure, happened: .unknown, next: time),
+                .postponed(failure, happened: .no, next: time), .postponed(failure, happened: .unknown, next: time),
             ]
         }
         for reason in [Trouble.Reason.compensation, .forward, .pivot, .timeout, .abandoned] {
@@ -104,7 +105,8 @@ struct FactTests {
         case .begun, .aborting, .noted, .compensating, .completed, .compensated, .failed, .stuck, .terminated,
             .suspended, .resumed, .signalled, .refused, .hookFailed:
             false
-        case .started, .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .received, .succeeded, .stepFailed,
+        case .started, .sent, .tryFailed, .postponed, .ongoing, .accepted, .heartbeat, .lost, .received, .succeeded,
+            .stepFailed,
             .skipped, .late, .retried, .resolved:
             true
         }

@@ -86,6 +86,42 @@ struct TryingTests {
         #expect(saga.state.failure?.type == "deadline")
     }
 
+    // MARK: - Postponing
+
+    private func postponed(_ happened: TryOutcome.Knowledge = .no, after delay: Duration) -> SagaEvent.TryResult {
+        .postponed(TryError(type: "held-back", message: "the breaker is open"), happened: happened, after: delay)
+    }
+
+    @Test func aPostponedTryUsesUpNoAttempt() {
+        var saga = SagaRun(.call("a").retried(1))
+        _ = saga.begin()
+        #expect(saga.answer("a", postponed(after: .seconds(15))) == [])
+        #expect(saga.due == .seconds(15))
+        #expect(saga.tickWhenDue() == ["call a#2"])
+        #expect(saga.answer("a", postponed(.unknown, after: .seconds(15))) == [])
+        #expect(saga.tickWhenDue() == ["call a#3"])
+        #expect(saga.step("a").action.attempts == 1)
+        #expect(saga.succeed("a") == ["tell parent completed"])
+    }
+
+    @Test func aStepThatWasOnlyPostponedIsNotUndone() {
+        var saga = SagaRun(.call("a").retried(1).deadline(.seconds(20)).undone())
+        _ = saga.begin()
+        _ = saga.answer("a", postponed(after: .seconds(15)))
+        #expect(saga.tickWhenDue() == ["call a#2"])
+        _ = saga.answer("a", postponed(after: .seconds(15)))
+        #expect(saga.due == .seconds(20))
+        #expect(saga.tickWhenDue() == ["tell parent failed"])
+        #expect(saga.step("a").status == .failed)
+    }
+
+    @Test func aPostponedTryThatMayHaveHappenedIsUndone() {
+        var saga = SagaRun(.call("a").retried(1).undone())
+        _ = saga.begin()
+        _ = saga.answer("a", postponed(.unknown, after: .seconds(15)))
+        #expect(saga.ask(.cancel(reason: "enough")) == ["undo a"])
+    }
+
     @Test func stepEndsNowWhenTheNextTryWouldFallPastItsDeadline() {
         var saga = SagaRun(.call("a").retried(9) { $0.initial = .seconds(4) }.deadline(.seconds(10)))
         _ = saga.begin()

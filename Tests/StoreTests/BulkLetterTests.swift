@@ -26,9 +26,12 @@ struct BulkLetterTests {
             #expect(try await database.status(of: operation) == "finished 5")
             #expect(
                 try await database.values(
-                    "select distinct discarded_by || ': ' || discard_reason from outrider.dead_letters", as: String?.self)
-                    .compactMap(\.self) == ["\(database.name)_outrider_operator: test orders"])
-            #expect(try await database.count("select count(*) from outrider.deliveries where subscription = 'mail'") == 0)
+                    "select distinct discarded_by || ': ' || discard_reason from outrider.dead_letters",
+                    as: String?.self
+                )
+                .compactMap(\.self) == ["\(database.name)_outrider_operator: test orders"])
+            #expect(
+                try await database.count("select count(*) from outrider.deliveries where subscription = 'mail'") == 0)
             #expect(
                 try await database.values(
                     "select subscription from outrider.dead_letters where discarded_at is null order by 1",
@@ -61,16 +64,21 @@ struct BulkLetterTests {
             try await database.query("select outrider.cancel_operation(\(operation))")
             #expect(try await !database.step(operation, most: 2))
             #expect(
-                try await database.value("select concat_ws(' ', status, done, cancelled_by) from outrider.operations", as: String.self)
+                try await database.value(
+                    "select concat_ws(' ', status, done, cancelled_by) from outrider.operations", as: String.self)
                     == "cancelled 2 postgres")
-            #expect(try await database.count("select count(*) from outrider.dead_letters where redriven_at is null") == 3)
+            #expect(
+                try await database.count("select count(*) from outrider.dead_letters where redriven_at is null") == 3)
             let ended = try await failure { try await database.query("select outrider.cancel_operation(\(operation))") }
             #expect(ended?.state == "OR006")
-            let unknown = try await failure { try await database.query("select outrider.cancel_operation(gen_random_uuid())") }
+            let unknown = try await failure {
+                try await database.query("select outrider.cancel_operation(gen_random_uuid())")
+            }
             #expect(unknown?.state == "OR007")
             try await database.subscribe("bill", to: "order.created", from: "earliest")
             let opening = try await failure {
-                try await database.query("select outrider.cancel_operation(o.id) from outrider.operations o where o.kind = 'open'")
+                try await database.query(
+                    "select outrider.cancel_operation(o.id) from outrider.operations o where o.kind = 'open'")
             }
             #expect(opening?.state == "OR006")
         }

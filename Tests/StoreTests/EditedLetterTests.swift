@@ -68,7 +68,8 @@ struct EditedLetterTests {
                 chain == ["\(original)  \(copy)", "\(copy) \(first) \(copy)", "\(copy) \(second) \(last)"])
             #expect(
                 try await database.value(
-                    "select concat(redrive_of, ' ', original_id) from outrider.messages where id = \(last)", as: String.self)
+                    "select concat(redrive_of, ' ', original_id) from outrider.messages where id = \(last)",
+                    as: String.self)
                     == "\(third) \(original)")
             await worker.session.close()
         }

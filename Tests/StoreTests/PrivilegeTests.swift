@@ -9,7 +9,8 @@ import WorkflowFiles
 struct PrivilegeTests {
     private static let views = [
         "dead_letters", "definitions", "deliveries", "delivery_attempts", "endpoints", "messages", "operations",
-        "queue_depth", "saga_history", "saga_steps", "sagas", "scaling", "schedule_firings", "schedules", "subscriptions",
+        "queue_depth", "saga_history", "saga_steps", "sagas", "scaling", "schedule_firings", "schedules",
+        "subscriptions",
         "workers",
     ]
 
@@ -25,7 +26,8 @@ struct PrivilegeTests {
         (
             "outrider_operator",
             [
-                "cancel_message", "cancel_operation", "cancel_saga", "discard", "discard_all", "pause", "pause_schedule", "redrive", "redrive_all",
+                "cancel_message", "cancel_operation", "cancel_saga", "discard", "discard_all", "pause",
+                "pause_schedule", "redrive", "redrive_all",
                 "replay",
                 "resolve_step", "resume", "resume_saga", "resume_schedule", "retry_saga", "run_schedule",
                 "schedule_workers",

@@ -43,7 +43,9 @@ struct ReplayTests {
     @Test func itsProgressIsTheTimeThatItHasReached() async throws {
         try await TestDatabase.with { database in
             try await database.subscribe("mail", to: "order.created")
-            for _ in 0..<3 { try await database.execute("select outrider.publish('order.created', '{}'), pg_sleep(0.002)") }
+            for _ in 0..<3 {
+                try await database.execute("select outrider.publish('order.created', '{}'), pg_sleep(0.002)")
+            }
             try await database.execute("delete from outrider.delivery")
             let operation = try await database.replayAll("mail")
             #expect(try await database.step(operation, most: 1))
@@ -72,7 +74,9 @@ struct ReplayTests {
                 """, as: UUID.self)
             while try await database.step(operation) {}
             #expect(
-                try await database.values("select key from outrider.deliveries order by 1", as: String.self) == ["b", "c"])
+                try await database.values("select key from outrider.deliveries order by 1", as: String.self) == [
+                    "b", "c",
+                ])
             let both = try await database.value(
                 """
                 select outrider.replay('mail', now() - interval '1 h', clock_timestamp(), topic => 'order.created', key => 'b')
@@ -112,7 +116,9 @@ struct ReplayTests {
 
             let day = String((Timestamp.now() + .seconds(-86_400 * 4)).rfc3339.prefix(10))
             let note = try await database.note(ofReplay: "mail")
-            #expect(note?.hasPrefix("the log does not reach that far: of what was published before \(day)T00:00:00Z") == true)
+            #expect(
+                note?.hasPrefix("the log does not reach that far: of what was published before \(day)T00:00:00Z")
+                    == true)
             // It sends what there is.
             #expect(try await database.values("select key from outrider.deliveries", as: String.self) == ["kept"])
             // Neither those who took nothing of that day are told, nor those who ask for later ones.
@@ -191,7 +197,8 @@ struct ReplayTests {
                     """, as: String.self) == ["1 in_flight", "3 scheduled", "4 ready"])
             #expect(try await database.count("select count(*) from outrider.messages") == 3)
             #expect(
-                try await database.values("select payload ->> 'n' from outrider.dead_letters", as: String.self) == ["2"])
+                try await database.values("select payload ->> 'n' from outrider.dead_letters", as: String.self) == ["2"]
+            )
             // What was in flight is given back, and read from where it was moved to.
             try await database.query("update outrider.delivery set owner = null")
             #expect(try await worker.claim(5).map { $0.message != nil } == [true, true])

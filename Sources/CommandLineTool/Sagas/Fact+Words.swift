@@ -22,6 +22,7 @@ extension Fact {
         case .sent(let until), .accepted(let until), .heartbeat(let until): "until \(until.brief)"
         case .tryFailed(let failure, let happened, let next):
             "\(failure.wordsOfTry)\(happened == .no ? ", not done" : ""); next at \(next.brief)"
+        case .postponed(let failure, _, let next): "held back: \(failure.wordsOfTry); due at \(next.brief)"
         case .ongoing(let next): "asked again at \(next.brief)"
         case .lost: "its worker was lost"
         case .received(let event, let payload): "\(event)\(payload.asSupplement)"

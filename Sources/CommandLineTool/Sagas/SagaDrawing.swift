@@ -174,6 +174,7 @@ struct SagaDrawing {
             case .failed(let words, let next):
                 "\(words.cut(to: 300)); the next one "
                     + (next > saga.seenAt ? "at \(clock.words(next))" : "at \(clock.offset(next))")
+            case .postponed: "held back\(times)"
             case .ongoing: "the handler is at work\(times)"
             case .accepted: "accepted"
             case .heartbeat: "a heartbeat\(times)"

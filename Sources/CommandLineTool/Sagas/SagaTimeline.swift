@@ -34,7 +34,7 @@ struct SagaTimeline {
     struct Try {
         enum What: Hashable {
             case failed(String, next: Timestamp)
-            case ongoing, accepted, heartbeat, lost
+            case postponed, ongoing, accepted, heartbeat, lost
         }
 
         var at: Timestamp
@@ -111,6 +111,8 @@ struct SagaTimeline {
         case .tryFailed(let failure, let happened, let next):
             let words = failure.wordsOfTry + (happened == .no ? ", not done" : "")
             goOn(fact, .waiting, "the next try is due \(clock.words(next))", .failed(words, next: next))
+        case .postponed(let failure, _, let next):
+            goOn(fact, .waiting, "held back: \(failure.wordsOfTry); due \(clock.words(next))", .postponed)
         case .ongoing(let next):
             goOn(fact, .waiting, "the handler is at work, and asked again \(clock.words(next))", .ongoing)
         case .accepted(let until):

@@ -31,6 +31,7 @@ extension Performance.Entry {
         case .sent: isRepeat ? "try \(fact.attempt ?? 1)" : ""
         case .tryFailed(let failure, let happened, let next):
             "\(failure.detail ?? failure.type); \(happened == .no ? "not done" : "may be done"); again at \(clock(next))"
+        case .postponed(let failure, _, let next): "\(failure.detail ?? failure.type); again at \(clock(next))"
         case .ongoing(let next): "asked again at \(clock(next))"
         case .accepted(let until), .heartbeat(let until): "waits for the callback until \(clock(until))"
         case .lost: "the worker died during try \(fact.attempt ?? 1)"

@@ -328,7 +328,8 @@ extension Fact {
         switch kind {
         case .completed, .compensated, .failed, .stuck, .terminated: true
         case .begun, .aborting, .noted, .compensating, .suspended, .resumed, .signalled, .refused, .hookFailed,
-            .started, .sent, .tryFailed, .ongoing, .accepted, .heartbeat, .lost, .received, .succeeded, .stepFailed,
+            .started, .sent, .tryFailed, .postponed, .ongoing, .accepted, .heartbeat, .lost, .received, .succeeded,
+            .stepFailed,
             .skipped, .late, .retried, .resolved:
             false
         }

@@ -1,0 +1,74 @@
+import HTTPServer
+import Synchronization
+import TestSupport
+
+/// A handler that counts what it works on at once, and is done with it when the test says so, or by itself.
+final class Workshop: Sendable {
+    struct Job: Sendable {
+        let request: ServerRequest
+        let at: ContinuousClock.Instant
+        fileprivate let responder: Responder
+    }
+
+    private struct State: Sendable {
+        var open: [Job] = []
+        var seen: [Job] = []
+        var most = 0
+        /// Nil while it is done only when told.
+        var finishes: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?
+    }
+
+    private final class Journal: Sendable {
+        let state = Mutex(State())
+    }
+
+    private let journal = Journal()
+    private let server: HTTPServer
+
+    init() throws {
+        let journal = journal
+        server = try HTTPServer(address: "127.0.0.1:0", threads: 2) { request, responder in
+            let job = Job(request: request, at: .now, responder: responder)
+            let answer = journal.state.withLock { state in
+                state.seen.append(job)
+                state.most = max(state.most, state.open.count + 1)
+                let answer = state.finishes?(job, state.open.count + 1)
+                if answer == nil { state.open.append(job) }
+                return answer
+            }
+            if let answer { responder.respond(answer) }
+        }
+    }
+
+    var url: String { "http://127.0.0.1:\(server.port)" }
+    var open: Int { journal.state.withLock { $0.open.count } }
+    var seen: [Job] { journal.state.withLock { $0.seen } }
+    /// Worked on at once, at most, since it was last forgotten.
+    var most: Int { journal.state.withLock { $0.most } }
+
+    func count(_ path: String) -> Int { seen.count { $0.request.path == path } }
+
+    func forgetMost() { journal.state.withLock { $0.most = $0.open.count } }
+
+    /// From now on each is answered at once, unless it says nil.
+    func answers(_ answer: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?) {
+        journal.state.withLock { $0.finishes = answer }
+    }
+
+    /// Answers the oldest that are open.
+    func finish(_ count: Int = 1, _ response: ServerResponse = .text("ok")) {
+        let jobs = journal.state.withLock { state in
+            defer { state.open.removeFirst(min(count, state.open.count)) }
+            return state.open.prefix(count)
+        }
+        for job in jobs { job.responder.respond(response) }
+    }
+
+    func waitFor(open count: Int) async throws {
+        try await eventually("\(count) are open at the handler (\(open) are)") { self.open == count }
+    }
+
+    func waitFor(seen count: Int) async throws {
+        try await eventually("the handler has seen \(count) (it has seen \(seen.count))") { self.seen.count >= count }
+    }
+}
