@@ -111,7 +111,7 @@ let package = Package(
         tests("DeliveryTests", ["Delivery", "Primitives"]),
         tests("SagasTests", ["Sagas", "Delivery", "Expressions", "Primitives"]),
         tests("PlansTests", ["Plans", "Sagas", "Delivery", "Expressions", "Primitives"]),
-        tests("SchedulesTests", ["Schedules", "TestSupport", "Primitives"]),
+        tests("SchedulesTests", ["Schedules", "TestSupport", "EmbeddedPostgres", "Primitives"]),
         tests("ExpressionsTests", ["Expressions", "Primitives"]),
         tests(
             "WorkflowFilesTests",

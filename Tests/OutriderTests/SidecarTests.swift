@@ -143,6 +143,7 @@ struct SidecarTests {
         try await Scene.with { scene in
             let saga = "saga: order\nversion: 1\nsteps: [ { id: note, set: { seen: true } } ]\n"
             scene.folder.write(saga, to: "workflows/order.yaml")
+            scene.folder.write(Scene.yearly(), to: "workflows/nightly.yaml")
             let worker = try await scene.worker(environment: listening)
             try await scene.publish()
             try await scene.waitUntilDelivered()
