@@ -170,8 +170,21 @@ begin
 end
 $$;
 
+-- Those of the messages that a subscription is still to get. The queue has no index by message: all that the subscription has
+-- in it is read, once for all the messages, whatever the planner thinks of their number.
+create function outrider.queued_of(subscription_id int, messages uuid[]) returns uuid[]
+language plpgsql stable
+set enable_nestloop = off
+set search_path = pg_catalog, pg_temp as $$
+begin
+    return case when cardinality(messages) > 0 then array(
+        select q.message_id from outrider.queued q
+        where q.subscription_id = queued_of.subscription_id and q.message_id in (select unnest(messages))) else '{}' end;
+end
+$$;
+
 -- Those messages of the letters that are in the queue again. Only a replay, or another letter of the same message, can have
--- brought one there since it died: the queue, which has no index by message, is read for these alone.
+-- brought one there since it died: the queue is read for these alone.
 create function outrider.queued_again(letters uuid[]) returns uuid[]
 language plpgsql stable
 set enable_seqscan = off
@@ -187,10 +200,8 @@ declare
         join outrider.operation o on o.subscription_id = d.subscription_id
         where d.id = any (letters) and d.redriven_as is null
             and o.kind in ('replay', 'open') and (o.finished_at is null or o.finished_at >= d.dead_at));
-    queue int := (select d.subscription_id from outrider.dead_letter d where d.id = any (letters) limit 1);
 begin
-    return case when cardinality(suspects) = 0 then '{}' else array(
-        select q.message_id from outrider.queued q where q.subscription_id = queue and q.message_id = any (suspects)) end;
+    return outrider.queued_of((select d.subscription_id from outrider.dead_letter d where d.id = any (letters) limit 1), suspects);
 end
 $$;
 
@@ -493,13 +504,17 @@ $$;
 -- follow at once.
 create function outrider.operation_step(operation uuid, most int default 1000) returns boolean
 language plpgsql volatile
-set enable_seqscan = on
 set search_path = pg_catalog, pg_temp as $$
 declare
     op outrider.operation;
     letters uuid[];
     lower timestamptz;
     upper timestamptz;
+    messages uuid[];
+    keys bigint[];
+    times timestamptz[];
+    routed uuid[];
+    present uuid[];
     queued int := 0;
 begin
     select o.* into op from outrider.operation o where o.id = operation and o.finished_at is null for update skip locked;
@@ -559,22 +574,22 @@ begin
             join outrider.route r on r.subscription_id = op.subscription_id
                 and (p.topic = any (r.exact_topics) or p.topic ~ r.topic_expression)
             where (op.key is null or p.key = op.key) and (op.topic is null or p.topic = op.topic)
-        ), wanted as (
-            select m.* from matching m where m.is_unrouted
-            union all
-            -- The others may be in the queue.
-            select m.* from matching m
-            where not m.is_unrouted
-                and not exists (select from outrider.queued q
-                    where q.subscription_id = op.subscription_id and q.message_id = m.id)
+        )
+        select array_agg(m.id order by m.published_at, m.id), array_agg(m.key order by m.published_at, m.id),
+            array_agg(m.deliver_at order by m.published_at, m.id), array_agg(m.id) filter (where not m.is_unrouted)
+        into messages, keys, times, routed
+        from matching m;
+        present := outrider.queued_of(op.subscription_id, routed);
+        with wanted as (
+            select w.* from unnest(messages, keys, times) with ordinality w (id, key, deliver_at, n) where w.id <> all (present)
         ), queue as (
             insert into outrider.delivery (subscription_id, message_id, replay)
             select op.subscription_id, w.id, op.kind = 'replay' from wanted w
-            where w.key is null and (w.deliver_at is null or w.deliver_at <= now()) order by w.published_at, w.id
+            where w.key is null and (w.deliver_at is null or w.deliver_at <= now()) order by w.n
         ), arriving as (
             insert into outrider.arrival (subscription_id, key, is_old, replay, redriven, message_id)
             select op.subscription_id, w.key, op.kind = 'open', op.kind = 'replay', false, w.id from wanted w
-            where w.key is not null and (w.deliver_at is null or w.deliver_at <= now()) order by w.published_at, w.id
+            where w.key is not null and (w.deliver_at is null or w.deliver_at <= now()) order by w.n
         ), later as (
             insert into outrider.scheduled (due_at, subscription_id, message_id, replay, key)
             select w.deliver_at, op.subscription_id, w.id, op.kind = 'replay', w.key from wanted w where w.deliver_at > now()

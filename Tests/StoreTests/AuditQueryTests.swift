@@ -78,10 +78,13 @@ struct AuditQueryTests {
                 row: ["subscription": "mail", "key": "customer-42", "state": "ready"], columns: ["age"], most: 2),
             "Why did messages die?": Answer(
                 row: ["subscription": "mail", "reason": "refused", "last_error": "HTTP 422", "letters": 2],
-                columns: ["first_at"], most: 1),
+                columns: ["first_at"], most: 2),
             "Who redrove what, and did it help?": Answer(
                 row: ["redriven_by": JSON(incident.person), "subscription": "mail", "outcome": "on its way"],
-                columns: ["message_id", "reason"], most: 1),
+                columns: ["message_id", "reason"], most: 2),
+            "Which letters died again?": Answer(
+                row: ["subscription": "archive", "redrives": 1, "reason": "refused"],
+                columns: ["first_letter", "last_letter"], most: 1),
             "Who discarded what, and why?": Answer(
                 row: ["discarded_by": JSON(incident.person), "discard_reason": "a test order"], columns: ["topic"],
                 most: 1),
@@ -92,6 +95,9 @@ struct AuditQueryTests {
             "Which workers are there, and what do they do?": Answer(
                 row: ["name": "alive", "connected": true, "draining": false, "subscriptions": ["mail"]],
                 columns: ["silent_for", "up_for"], most: 1),
+            "Would more workers help?": Answer(
+                row: ["subscription": "bill", "verdict": "no: nothing waits", "concurrency": 64],
+                columns: ["depth", "oldest_age", "utilisation"], most: 4),
             "Which subscriptions does no worker serve?": Answer(
                 row: ["name": "bill"], columns: ["topics"], most: 3),
             "Which subscriptions are paused, and by whom?": Answer(
@@ -252,6 +258,15 @@ private struct Incident: Sendable {
             """
             select outrider.cancel_message('\(unwanted)'), outrider.pause('archive'),
                 outrider.replay('mail', now() - interval '1 hour', now())
+            """)
+        // One that dies again after its redrive.
+        let again = try await database.deadLetter(of: "archive", topic: "return.sent")
+        try await person.execute("select outrider.redrive('\(again)')")
+        try await database.execute(
+            """
+            with gone as (delete from outrider.delivery d using outrider.subscription s
+                where s.id = d.subscription_id and s.name = 'archive' and d.redriven returning d.*)
+            select outrider.bury(g.subscription_id, g.message_id, 1, now(), 'refused', 'HTTP 422') from gone g
             """)
         // One that fails without an answer, and waits for its retry.
         try await database.publish("order.paid")
