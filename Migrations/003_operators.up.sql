@@ -732,7 +732,7 @@ where s.removed_at is null;
 create view outrider.scaling as
 select s.name as subscription, q.ready + q.in_flight as depth, q.oldest_age, coalesce(w.workers, 0) as workers, q.ready,
     q.in_flight, q.scheduled, q.blocked, c.concurrency,
-    case when c.concurrency > 0 then round(least(q.in_flight::numeric / c.concurrency, 1), 3) end as utilisation,
+    case when c.concurrency > 0 then round(least(q.in_flight::numeric / c.concurrency, 1), 3)::float8 end as utilisation,
     s.paused_at is not null as paused
 from outrider.subscription s
 join outrider.queue_depth q on q.subscription = s.name

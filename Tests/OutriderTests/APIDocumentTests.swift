@@ -16,6 +16,7 @@ struct APIDocumentTests {
         "POST /v1/dead-letters/{id}/redrive", "POST /v1/dead-letters/{id}/discard",
         "POST /v1/subscriptions/{name}/pause", "POST /v1/subscriptions/{name}/resume",
         "POST /v1/subscriptions/{name}/replay", "POST /v1/subscriptions/{name}/redrive",
+        "POST /v1/subscriptions/{name}/discard",
     ]
 
     @Test func theDocumentTellsOfExactlyTheseRoutes() async throws {

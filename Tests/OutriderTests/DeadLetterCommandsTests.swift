@@ -1,4 +1,5 @@
 import EmbeddedPostgres
+import HTTPServer
 import Postgres
 import Primitives
 import TestSupport
@@ -60,7 +61,8 @@ struct DeadLetterCommandsTests {
             try await scene.command("subscription", "pause", "mail").exit.expectSuccess()
             try await scene.buryAll(2500)
             try await scene.command("subscription", "resume", "mail").exit.expectSuccess()
-            let redrive = try await scene.command("dead-letters", "redrive", "--all", "--subscription", "mail", "--wait")
+            let redrive = try await scene.command(
+                "dead-letters", "redrive", "--all", "--subscription", "mail", "--wait")
             #expect(redrive.exit == .code(0))
             #expect(redrive.errors.contains("redrive of mail: "))
             #expect(redrive.output.hasSuffix(": redrive of mail: finished, 2500 of about 2500\n"), "\(redrive.output)")
@@ -79,7 +81,10 @@ struct DeadLetterCommandsTests {
             let all = ["dead-letters", "discard", "--all", "--subscription", "mail"]
             for (words, complaint) in [
                 (all, "--reason is missing"), (all.dropLast(2) + ["--reason", "x"], "--all needs --subscription NAME"),
-                (["dead-letters", "discard", "--subscription", "mail", "--reason", "x"], "--subscription goes with --all"),
+                (
+                    ["dead-letters", "discard", "--subscription", "mail", "--reason", "x"],
+                    "--subscription goes with --all"
+                ),
             ] {
                 let wrong = try await RunningOutrider.run(Array(words), environment: scene.environment)
                 #expect(wrong.exit == .code(2))
@@ -102,7 +107,8 @@ struct DeadLetterCommandsTests {
             #expect(try await scene.command("apply").exit == .code(0))
             try await scene.buryAll(3)
             let waiting = try RunningOutrider(
-                ["dead-letters", "redrive", "--all", "--subscription", "mail", "--wait"], environment: scene.environment)
+                ["dead-letters", "redrive", "--all", "--subscription", "mail", "--wait"], environment: scene.environment
+            )
             try await waiting.waitForLog("no worker is running to carry it out")
             let id = try await scene.database.value("select id from outrider.operations", as: UUID.self)
             #expect(try await scene.command("subscription", "cancel", "\(id)").output == "cancelled \(id)\n")
@@ -125,9 +131,12 @@ struct DeadLetterCommandsTests {
                 values ('outbox_20200101', '2020-01-01 UTC', '2020-01-02 UTC', '{order.created}')
                 """)
             let replay = try await scene.command(
-                "subscription", "replay", "mail", "--from", "2020-01-01T00:00:00Z", "--topic", "order.created", "--wait")
+                "subscription", "replay", "mail", "--from", "2020-01-01T00:00:00Z", "--topic", "order.created", "--wait"
+            )
             #expect(replay.exit == .code(0))
-            #expect(replay.errors.contains("note: the log does not reach that far: of what was published before 2020-01-02T"))
+            #expect(
+                replay.errors.contains(
+                    "note: the log does not reach that far: of what was published before 2020-01-02T"))
             #expect(replay.output.hasSuffix(": replay of mail: finished, 2\n"), "\(replay.output)")
             let listed = try await scene.command("subscription", "operations").output
             #expect(listed.contains("the log does not reach that far"))

@@ -1,3 +1,4 @@
+import EmbeddedPostgres
 import HTTPServer
 import Postgres
 import Primitives
@@ -35,7 +36,8 @@ struct FanOutTests {
             #expect(Set(ids("/sound")) == Set(ids("/flaky")) && Set(ids("/flaky")) == Set(ids("/closed")))
             #expect(
                 try await scene.database.value(
-                    "select string_agg(distinct subscription, ' ') || ' ' || count(*) from outrider.dead_letters", as: String.self)
+                    "select string_agg(distinct subscription, ' ') || ' ' || count(*) from outrider.dead_letters",
+                    as: String.self)
                     == "closed 20")
             try await scene.database.execute("select outrider.redrive(id) from outrider.dead_letters where key = 'k7'")
             try await scene.handler.wait(for: 21, at: "/closed")
@@ -62,7 +64,8 @@ struct FanOutTests {
             try await scene.handler.wait(for: 50, at: "/mail")
             #expect(scene.handler.count("/bill") == 0)
             #expect(
-                try await scene.command("subscription", "replay", "mail", "--from", "2020-01-01T00:00:00Z", "--wait").exit
+                try await scene.command("subscription", "replay", "mail", "--from", "2020-01-01T00:00:00Z", "--wait")
+                    .exit
                     == .code(0))
             try await scene.handler.wait(for: 100, at: "/mail")
             #expect(scene.handler.count("/bill") == 0)
@@ -77,9 +80,10 @@ struct FanOutTests {
 
     @Test func patternsAndFiltersDecideWhoGetsACopyAndNobodyGetsTwo() async throws {
         let takes = [
-            ("exact", #"[ order.created ]"#, nil), ("one-part", #"[ "order.*" ]"#, nil), ("rest", #"[ "order.#" ]"#, nil),
+            ("exact", #"[ order.created ]"#, nil), ("one-part", #"[ "order.*" ]"#, nil),
+            ("rest", #"[ "order.#" ]"#, nil),
             ("all", ##"[ "#" ]"##, nil), ("last", #"[ "*.created" ]"#, nil),
-            ("twice", #"[ order.created, "order.*", "#" ]"#, nil), ("filtered", ##"[ "#" ]"##, "${ .payload.n > 2 }"),
+            ("twice", ##"[ order.created, "order.*", "#" ]"##, nil), ("filtered", ##"[ "#" ]"##, "${ .payload.n > 2 }"),
         ]
         let workflows = takes.map { name, topics, filter in
             """
