@@ -13,13 +13,14 @@ extension Dispatcher {
     ) -> (gate: EndpointGate?, isProbe: Bool)? {
         let gate = state.lanes[id]!.route.endpoint?.gate
         guard let first = state.lanes[id]!.first else {
-            if state.lanes[id]!.isBufferEmpty { gate?.withdraw(.lane(id)) }
+            withdraw(id, from: gate, &state, now)
             return nil
         }
         // It ends without a request.
         if state.lanes[id]!.route.batch == nil, first.message?.isExpired ?? true { return (nil, false) }
         if let instant = state.lanes[id]!.waits(now: now) {
             state.lanes[id]!.heldUntil = instant
+            withdraw(id, from: gate, &state, now)
             return nil
         }
         var isProbe = false
@@ -27,12 +28,26 @@ extension Dispatcher {
             switch gate.admit(.lane(id), now: now) {
             case .send(let probes): isProbe = probes
             case .wait(let until):
-                state.lanes[id]!.heldUntil = until
+                // It is called when there is room; the instant is the net under that.
+                state.lanes[id]!.heldUntil = until ?? now + .milliseconds(200)
                 return nil
             }
         }
         state.lanes[id]!.took(now: now)
         return (gate, isProbe)
+    }
+
+    /// The lane has nothing for its endpoint now: whose turn it is then is called.
+    private func withdraw(
+        _ id: Int32, from gate: EndpointGate?, _ state: inout State, _ now: ContinuousClock.Instant
+    ) {
+        guard let gate, let next = gate.withdraw(.lane(id), now: now) else { return }
+        switch next {
+        case .sagas: limits.call(next, at: gate)
+        case .lane(let other):
+            state.lanes[other]?.heldUntil = now
+            wakeup.signal()
+        }
     }
 
     /// Sends what may be sent now and could not before.

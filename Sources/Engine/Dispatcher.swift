@@ -50,7 +50,7 @@ final class Dispatcher: Sendable {
     let limit: Int
     let wakeup: Wakeup
     private let alarm: BeatAlarm
-    private let limits: Limits
+    let limits: Limits
     let makeEvaluator: @Sendable () -> Evaluator
     let makePool: @Sendable (_ connections: Int) -> StatementPool
     /// This worker's name.

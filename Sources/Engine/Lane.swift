@@ -10,6 +10,8 @@ struct Lane: Sendable {
     let route: Route
     /// What the worker sends at all.
     private let limit: Int
+    /// Whether anything but its concurrency holds it back.
+    let isGated: Bool
     /// This worker's parts of the subscription's limits; of its concurrency nil where that is `auto`.
     private(set) var share: Share?
     private(set) var rateShare: Share?
@@ -49,6 +51,7 @@ struct Lane: Sendable {
         self.id = id
         self.route = route
         self.limit = limit
+        isGated = route.rate != nil || route.endpoint?.gate != nil
         self.isPaused = isPaused
         switch route.concurrency {
         case .atMost(let count):
@@ -83,6 +86,8 @@ struct Lane: Sendable {
         if lane.rateShare != nil { lane.bucket = bucket }
         if let adaptive, lane.adaptive != nil { lane.adaptive = adaptive }
         lane.measureCapacity()
+        // What held it back may be gone.
+        if lane.isGated { lane.heldUntil = measuredAt }
         return lane
     }
 
@@ -151,8 +156,6 @@ struct Lane: Sendable {
     mutating func leftFilter(_ count: Int) {
         inFilter -= count
     }
-
-    var isBufferEmpty: Bool { buffer.isEmpty }
 
     /// What `next` would give.
     var first: ClaimedDelivery? { inFlight < capacity ? buffer.first : nil }
@@ -248,9 +251,6 @@ struct Lane: Sendable {
     }
 
     func holds(_ limit: String) -> Bool { share?.name == limit || rateShare?.name == limit }
-
-    /// Whether anything but its concurrency holds it back.
-    var isGated: Bool { rateShare != nil || route.endpoint?.gate != nil }
 
     var hasNews: Bool { share?.hasNews == true || rateShare?.hasNews == true }
 

@@ -312,7 +312,8 @@ final class SagaSession {
             return desk.hold(saga, call, at: gate, until: desk.heldCalls.instant(at: gate.endpoint))
         }
         switch gate.admit(.sagas, now: now) {
-        case .wait(let until): desk.hold(saga, call, at: gate, until: until)
+        // It is called when there is room; the instant is the net under that.
+        case .wait(let until): desk.hold(saga, call, at: gate, until: until ?? now + .milliseconds(200))
         case .send(let isProbe):
             if let request = desk.request(saga, call, endpoint: endpoint, isProbe: isProbe) {
                 requests.append(request)
@@ -327,11 +328,14 @@ final class SagaSession {
         for (gate, next) in desk.takeFreed() {
             if next == .sagas { called.insert(gate.endpoint) } else { loop.limits.call(next, at: gate) }
         }
-        guard !desk.heldCalls.isEmpty else {
-            called = []
-            return
-        }
+        guard !called.isEmpty || !desk.heldCalls.isEmpty else { return }
         let now = ContinuousClock.now
+        for endpoint in called where !desk.heldCalls.holds(at: endpoint) {
+            // Others are not to wait for calls that are not there any more.
+            if let gate = endpoints[endpoint]?.gate, let next = gate.withdraw(.sagas, now: now) {
+                loop.limits.call(next, at: gate)
+            }
+        }
         for endpoint in called.union(desk.heldCalls.endpoints(dueBy: now)) {
             sendOut((desk.takeHeld(at: endpoint), []), &desk)
         }

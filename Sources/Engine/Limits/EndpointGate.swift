@@ -149,9 +149,13 @@ final class EndpointGate: Sendable {
         }
     }
 
-    /// It has nothing to send any more.
-    func withdraw(_ claimant: Claimant) {
-        state.withLock { $0.places.removeAll { $0.claimant == claimant } }
+    /// It has nothing to send now. Returns whose turn it is, if there is room.
+    func withdraw(_ claimant: Claimant, now: ContinuousClock.Instant) -> Claimant? {
+        state.withLock { state in
+            guard let place = state.places.firstIndex(where: { $0.claimant == claimant }) else { return nil }
+            state.places.remove(at: place)
+            return state.next(now)
+        }
     }
 
     func ended(_ word: Word, isProbe: Bool, now: ContinuousClock.Instant) -> Ending {
@@ -168,12 +172,7 @@ final class EndpointGate: Sendable {
                 if state.breaker?.failed(isProbe: isProbe, now: now) == .open { state.opened(now) }
                 ending.isForgiven = state.breaker.map { $0.state != .closed } ?? false
             }
-            if let index = state.places.indices.first, state.places[index].expected == nil,
-                state.concurrency.map({ Int($0.granted) > state.inUse }) ?? true
-            {
-                state.places[index].expected = now
-                ending.next = state.places[index].claimant
-            }
+            ending.next = state.next(now)
             if state.change != nil || state.concurrency?.hasNews == true { alarm.ring() }
             return ending
         }
@@ -374,6 +373,15 @@ extension EndpointGate.State {
         } else {
             places.append(.init(claimant: claimant, expected: until))
         }
+    }
+
+    /// Whose turn it is, if there is room: it is expected now.
+    fileprivate mutating func next(_ now: ContinuousClock.Instant) -> EndpointGate.Claimant? {
+        guard let first = places.first, first.expected == nil,
+            concurrency.map({ Int($0.granted) > inUse }) ?? true
+        else { return nil }
+        places[0].expected = now
+        return first.claimant
     }
 
     fileprivate mutating func opened(_ now: ContinuousClock.Instant) {
