@@ -34,13 +34,15 @@ struct KeyTests {
         try await KeyScene.with { scene in
             let first = Session(scene.database.url)
             try await first.execute("begin; select outrider.publish('order.created', '1', key => 'a')")
-            async let second: UUID = scene.database.publish(key: "a")
+            let second = Session(scene.database.url)
+            let waiting = Task { try await second.execute("select outrider.publish('order.created', '2', key => 'a')") }
             try await scene.database.waitForBlocked()
             // Of another key nobody waits, and neither does who publishes elsewhere.
             try await scene.database.publish(key: "b")
             try await scene.database.publish("order.paid", key: "a")
             try await first.execute("commit")
-            _ = try await second
+            try await waiting.value
+            await second.close()
             #expect(try await scene.worker.claim(10).count == 2)
             await first.close()
         }
