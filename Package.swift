@@ -74,6 +74,7 @@ let package = Package(
                 .embedInCode("008_schedules.up.sql"), .embedInCode("008_schedules.down.sql"),
                 .embedInCode("009_limits.up.sql"), .embedInCode("009_limits.down.sql"),
                 .embedInCode("010_access.up.sql"), .embedInCode("010_access.down.sql"),
+                .embedInCode("007_backpressure.up.sql"), .embedInCode("007_backpressure.down.sql"),
             ],
             swiftSettings: strict),
         module(

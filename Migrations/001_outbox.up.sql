@@ -84,7 +84,26 @@ create table outrider.subscription (
     removed_at timestamptz
 );
 
+-- The limits of a topic that has any; what becomes of them is told at the head of 007. A gate that is open has neither a limit
+-- nor a route, and is kept, as are its sequences: a publisher with an old snapshot may still be about to ask them.
+create table outrider.gate (
+    id int generated always as identity primary key,
+    topic text not null unique,
+    max_backlog int,
+    overflow text not null default 'reject' check (overflow in ('reject', 'block', 'drop_oldest', 'drop_newest')),
+    block_for interval not null default '0',
+    -- As the file has it, and in messages a second.
+    publish_rate text,
+    per_second float8,
+    -- Where the meter may stand at a time: here, and `per_second` more with each second since 1970.
+    metered float8 not null default 0,
+    -- Sequences: they are read and written outside of transactions, without waiting, and leave no old versions behind.
+    reading regclass,
+    meter regclass
+);
+
 create table outrider.route (
+    -- Below zero: the gate of a topic, which messages pass and are not delivered to; see 007.
     subscription_id int primary key,
     -- A topic matches when it is one of the exact ones or fits the expression that the wildcards were joined into.
     exact_topics text[] not null,
@@ -94,7 +113,9 @@ create table outrider.route (
     -- While a keyed subscription is opened, what is published waits for what was published before.
     opening boolean not null default false,
     -- Whether a message needs no more than its row in the queue.
-    is_plain boolean not null generated always as (per_key is null) stored
+    is_plain boolean not null generated always as (per_key is null and subscription_id > 0) stored,
+    -- Of a gate, a copy of its row.
+    gate outrider.gate
 );
 
 create table outrider.topic (
@@ -290,7 +311,7 @@ create index key_check_due_at on outrider.key_check (due_at);
 --   …010 sleep, per subscription    …011 a worker's life, per worker    …012 the lead    …013 migration and apply
 --   …014 transactions of a worker with sagas, per worker    …015 the redrive of a saga's dead letter
 --   …016 a lane of keys (256 of each keyed subscription)    …017 changes of shares of limits
---   …020 the workers that serve a schedule, shared, per schedule
+--   …019 the meter of a topic's rate, per gate    …020 the workers that serve a schedule, shared, per schedule
 
 create function outrider.wake(subscriptions int[]) returns void
 language sql volatile
@@ -368,11 +389,29 @@ begin
 end
 $$;
 
+-- Whether a message may pass a gate without more ado: a reading of less than a second ago says that there is room, and its number
+-- is drawn if that is neither before its time nor long overdue. Inlined into the statement below, as the next one.
+create function outrider.lets_pass(gate outrider.gate) returns boolean
+language sql volatile
+return (gate.max_backlog is null
+        or abs(pg_sequence_last_value(gate.reading) - (date_part('epoch', clock_timestamp()) * 1000)::bigint * 2) < 2000)
+    and (gate.per_second is null
+        or abs(pg_sequence_last_value(gate.meter) - gate.metered - gate.per_second * date_part('epoch', clock_timestamp()))
+            < gate.per_second / 20 - 1 and nextval(gate.meter) > 0);
+
+-- Counts a message that may not, and raises the flags.
+create function outrider.stopped_at(gate_id int) returns text
+language sql volatile
+return set_config('outrider.gate' || gate_id,
+        (coalesce(nullif(current_setting('outrider.gate' || gate_id, true), ''), '0')::int + 1)::text, true)
+    || set_config('outrider.gated', 'on', true)
+    || set_config('outrider.more', coalesce(nullif(current_setting('outrider.more', true), ''), 'gated'), true);
+
 -- Most of a publisher's time goes into starting statements, not into rows, so one statement checks, routes and wakes. In it:
 -- the lateral subquery makes every row be read, and so checked, even when there is no subscription at all; `offset 0` keeps
 -- the try for a sleep lock out of its condition, so that only subscriptions that match are locked; and a row that is due
 -- later, or whose route is not plain, raises a flag, the condition of all that follows, since asking the rows again would
--- cost as much as routing them.
+-- cost as much as routing them. What no gate stops raises none.
 create function outrider.outbox_route() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
@@ -382,7 +421,7 @@ begin
         or pg_notify('outrider_wake', r.subscription_id::text) is not null then r.subscription_id end, m.id
     from published m
     cross join lateral (
-        select r.subscription_id, r.is_plain from outrider.route r
+        select r.subscription_id, r.is_plain, r.gate from outrider.route r
         where m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression
         offset 0
     ) r
@@ -390,31 +429,75 @@ begin
         when m.topic ~ '^[a-z][a-z0-9.-]{0,254}$' and m.payload is not null
             and (m.headers is null or jsonb_typeof(m.headers) = 'object'
                 and not m.headers @? 'strict $.* ? (@.type() != "string")')
-        then m.deliver_at is null or m.deliver_at <= now() or set_config('outrider.more', 'on', true) is null
+        then m.deliver_at is null or m.deliver_at <= now() or set_config('outrider.more', 'on', true) is not null
         else outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at) is not null
-    end and (r.is_plain or set_config('outrider.more', 'on', true) is null);
+    end and (r.is_plain and (m.deliver_at is null or m.deliver_at <= now())
+        or case when r.subscription_id > 0 then set_config('outrider.more', 'on', true)
+            when outrider.lets_pass(r.gate) then '' else outrider.stopped_at(-r.subscription_id) end is null);
 
-    if current_setting('outrider.more', true) = 'on' then
-        perform set_config('outrider.more', '', true);
-        perform outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at)
-        from published m where not isfinite(m.deliver_at);
-        insert into outrider.scheduled (due_at, subscription_id, message_id, key)
-        select m.deliver_at, r.subscription_id, m.id, case when not r.is_plain then hashtextextended(m.key, 0) end
-        from published m
-        join outrider.route r on m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression
-        where m.deliver_at > now();
-        if exists (select from published m where m.deliver_at < now() + interval '1 second') then
-            -- Else the leading worker might sleep past it.
-            perform pg_notify('outrider_wake', 'due');
-        end if;
-        perform outrider.place(array_agg(p.subscription_id order by p.n), array_agg(hashtextextended(p.key, 0) order by p.n),
-            array_agg(p.id order by p.n))
-        from (
-            select r.subscription_id, m.id, m.key, m.n
-            from (select m.*, row_number() over () as n from published m) m
-            join outrider.route r on not r.is_plain and (m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression)
-            where m.deliver_at is null or m.deliver_at <= now()
-        ) p having count(*) > 0;
+    if current_setting('outrider.more', true) <> '' then
+        declare
+            more constant text := current_setting('outrider.more');
+            asked record;
+            held int[];
+            -- What is not delivered, pair by pair, for the topic's file says `overflow: drop_newest`.
+            held_topics text[];
+            held_subscriptions int[];
+        begin
+            perform set_config('outrider.more', '', true);
+            if more = 'on' then
+                perform outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at)
+                from published m where not isfinite(m.deliver_at);
+            end if;
+            if current_setting('outrider.gated', true) = 'on' then
+                perform set_config('outrider.gated', '', true);
+                for asked in
+                    select g as gate, g.topic, m.count
+                    from (select m.topic, count(*)::int as count from published m group by m.topic) m
+                    join outrider.gate g on g.topic = m.topic
+                    order by g.topic
+                loop
+                    held := outrider.pass(asked.gate, asked.count);
+                    if held is not null then
+                        held_subscriptions := held_subscriptions || held;
+                        held_topics := held_topics || array_fill(asked.topic, array[cardinality(held)]);
+                    end if;
+                end loop;
+                if held_topics is not null then
+                    perform outrider.hold(array_agg(h.subscription_id), array_agg(m.topic), array_agg(m.id),
+                        array_agg(r.is_plain and (m.deliver_at is null or m.deliver_at <= now())))
+                    from published m
+                    join unnest(held_topics, held_subscriptions) h (topic, subscription_id) on h.topic = m.topic
+                    join outrider.route r on r.subscription_id = h.subscription_id
+                    having count(*) > 0;
+                end if;
+            end if;
+            if more = 'on' then
+                insert into outrider.scheduled (due_at, subscription_id, message_id, key)
+                select m.deliver_at, r.subscription_id, m.id, case when not r.is_plain then hashtextextended(m.key, 0) end
+                from published m
+                join outrider.route r
+                    on r.subscription_id > 0 and (m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression)
+                where m.deliver_at > now() and (held_topics is null or not exists (
+                    select from unnest(held_topics, held_subscriptions) h (topic, subscription_id)
+                    where h.topic = m.topic and h.subscription_id = r.subscription_id));
+                if exists (select from published m where m.deliver_at < now() + interval '1 second') then
+                    -- Else the leading worker might sleep past it.
+                    perform pg_notify('outrider_wake', 'due');
+                end if;
+                perform outrider.place(array_agg(p.subscription_id order by p.n),
+                    array_agg(hashtextextended(p.key, 0) order by p.n), array_agg(p.id order by p.n))
+                from (
+                    select r.subscription_id, m.id, m.key, m.n
+                    from (select m.*, row_number() over () as n from published m) m
+                    join outrider.route r on not r.is_plain and r.subscription_id > 0
+                        and (m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression)
+                    where (m.deliver_at is null or m.deliver_at <= now()) and (held_topics is null or not exists (
+                        select from unnest(held_topics, held_subscriptions) h (topic, subscription_id)
+                        where h.topic = m.topic and h.subscription_id = r.subscription_id))
+                ) p having count(*) > 0;
+            end if;
+        end;
     end if;
     return null;
 end

@@ -497,6 +497,6 @@ begin
         select f.ctid from outrider.schedule_firing f where f.fired_at < now() - interval '30 days' limit most));
     get diagnostics removed = row_count;
     total := total + removed;
-    return total + outrider.prune_sagas(most);
+    return total + outrider.prune_sagas(most) + outrider.fold_dropped(most);
 end
 $$;

@@ -68,7 +68,7 @@ grant execute on function outrider.uuid_v7, outrider.publish, outrider.cancel_me
 grant select on outrider.messages, outrider.deliveries, outrider.delivery_attempts, outrider.dead_letters,
     outrider.queue_depth, outrider.scaling, outrider.subscriptions, outrider.endpoints, outrider.limits, outrider.workers, outrider.operations,
     outrider.definitions, outrider.sagas, outrider.saga_steps, outrider.saga_history,
-    outrider.schedules, outrider.schedule_firings, outrider.migration to outrider_auditor;
+    outrider.schedules, outrider.schedule_firings, outrider.topic_limits, outrider.dropped, outrider.migration to outrider_auditor;
 
 -- A view's functions run as who reads it.
 grant execute on function outrider.schedule_workers to outrider_auditor;

@@ -37,6 +37,9 @@ package struct Migration: Sendable {
             isForHandlers: true),
         Migration(6, "keys", up: PackageResources._06_keys_up_sql, down: PackageResources._06_keys_down_sql),
         Migration(
+            7, "backpressure", up: PackageResources._07_backpressure_up_sql,
+            down: PackageResources._07_backpressure_down_sql),
+        Migration(
             8, "schedules", up: PackageResources._08_schedules_up_sql, down: PackageResources._08_schedules_down_sql),
         Migration(9, "limits", up: PackageResources._09_limits_up_sql, down: PackageResources._09_limits_down_sql),
         Migration(10, "access", up: PackageResources._10_access_up_sql, down: PackageResources._10_access_down_sql),

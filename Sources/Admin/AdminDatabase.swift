@@ -17,7 +17,10 @@ final class AdminDatabase: Sendable {
         options.applicationName = "outrider api"
         options.connectTimeout = .seconds(2)
         options.statementTimeout = .seconds(10)
-        options.settings = [("TimeZone", "UTC"), ("default_transaction_isolation", "read committed")]
+        // One of few connections waits for no room in a topic: the caller may, and come again.
+        options.settings = [
+            ("TimeZone", "UTC"), ("default_transaction_isolation", "read committed"), ("outrider.block_for", "0"),
+        ]
         sessions = (0..<connections).map { _ in Session(url, options: options) }
         loads = Mutex(Array(repeating: 0, count: connections))
     }

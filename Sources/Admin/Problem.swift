@@ -66,7 +66,9 @@ extension Problem {
                 let detail = [error.message, error.detail].compactMap(\.self).joined(separator: ". ")
                 self.init(status, title, detail, hint: error.hint)
                 type = "urn:outrider:\(state)"
-                if status == 429 || status == 503 { headers = [("Retry-After", "1")] }
+                if status == 429 || status == 503 {
+                    headers = [("Retry-After", String(Self.secondsToWait(error.detail)))]
+                }
                 return
             }
             self = Self.refusal(state, error)
@@ -79,6 +81,12 @@ extension Problem {
         case .decoding:
             self.init(500, "Internal Server Error", "The database's answer could not be read.")
         }
+    }
+
+    /// What the database says of when a topic takes the next message: `… in 2.5 s.`
+    private static func secondsToWait(_ detail: String?) -> Int {
+        let said = detail?.firstMatch(of: #/ in (\d+)(\.\d+)? s\.$/#)
+        return max(1, said.flatMap { Int($0.1) }.map { $0 + 1 } ?? 1)
     }
 
     private static func refusal(_ state: SQLState, _ error: PostgresError) -> Problem {

@@ -8,6 +8,7 @@ import Telemetry
 final class QueueMetrics: Sendable {
     private struct Reading: Sendable {
         var report: QueueReport?
+        var topics: TopicReport?
         var validUntil = ContinuousClock.now
     }
 
@@ -46,6 +47,18 @@ final class QueueMetrics: Sendable {
         registry.gauge(
             "outrider_sagas_ready", help: "Times that sagas are due to be taken up by a worker.", labels: ["saga"]
         ) { [weak self] in self?.sagas.map { ([$0.name], Double($0.ready)) } ?? [] }
+        registry.gauge(
+            "outrider_topic_backlog", help: "Messages that wait for the deepest subscription of a topic with limits.",
+            labels: ["topic"]
+        ) { [weak self] in self?.topics?.topics.map { ([$0.name], Double($0.backlog)) } ?? [] }
+        registry.gauge(
+            "outrider_topic_full", help: "1 while a topic's backlog is at its limit.", labels: ["topic"]
+        ) { [weak self] in self?.topics?.topics.map { ([$0.name], $0.isFull ? 1 : 0) } ?? [] }
+        registry.counter(
+            "outrider_dropped_total",
+            help: "Deliveries that were given up for the limit of a topic, by its overflow: drop_oldest, drop_newest.",
+            labels: ["subscription", "reason"]
+        ) { [weak self] in self?.topics?.dropped.map { ([$0.subscription, $0.reason], Double($0.count)) } ?? [] }
         registry.counter(
             "outrider_published_total",
             help: "Messages inserted into the log, as PostgreSQL's statistics count them: rolled back ones included."
@@ -57,6 +70,8 @@ final class QueueMetrics: Sendable {
 
     private var depths: [QueueReport.Depth] { reading.withLock { $0.report?.depths ?? [] } }
 
+    private var topics: TopicReport? { reading.withLock { $0.topics } }
+
     private var sagas: [QueueReport.Sagas] { reading.withLock { $0.report?.sagas ?? [] } }
 
     /// Reads the queues unless the last reading is fresh. While the database is away there are no figures, which is what an
@@ -64,9 +79,9 @@ final class QueueMetrics: Sendable {
     func refresh() async {
         let began = ContinuousClock.now
         guard reading.withLock({ $0.validUntil <= began }) else { return }
-        let report = try? await session.run { try QueueReport.read(on: $0) }
+        let read = try? await session.run { (try QueueReport.read(on: $0), try TopicReport.read(on: $0)) }
         let now = ContinuousClock.now
-        let pause = report == nil ? .seconds(5) : max(.seconds(5), (now - began) * 20)
-        reading.withLock { $0 = Reading(report: report, validUntil: now + pause) }
+        let pause = read == nil ? .seconds(5) : max(.seconds(5), (now - began) * 20)
+        reading.withLock { $0 = Reading(report: read?.0, topics: read?.1, validUntil: now + pause) }
     }
 }

@@ -352,10 +352,12 @@ final class DeliveryLoop: Sendable {
 
 extension ConnectionOptions {
     /// What a worker's sessions rely on, whatever the database's or the role's own settings say. The server's keepalives
-    /// end the session of a host that was cut off, and give its locks back.
+    /// end the session of a host that was cut off, and give its locks back. What a worker itself publishes is not refused or
+    /// held up by the limits of a topic.
     static let sessionOfAWorker: [(name: String, value: String)] = [
         ("default_transaction_isolation", "read committed"), ("tcp_keepalives_idle", "5"),
         ("tcp_keepalives_interval", "2"), ("tcp_keepalives_count", "3"), ("tcp_user_timeout", "15000"),
+        ("outrider.exempt", "on"),
     ]
 }
 

@@ -5,7 +5,7 @@ import Synchronization
 import Telemetry
 
 /// A worker's beat, on a connection and a thread of its own, so that no busy queue delays it; and what the one worker that leads
-/// does at each beat: moving what is due, carrying out operations.
+/// does at each beat: moving what is due, carrying out operations, counting backlogs.
 final class Housekeeper: Sendable {
     /// How long a beat is apart: twice a second with a little left, so that an idle worker stays below two queries a second.
     static let idleBeat = Duration.milliseconds(550)
@@ -90,6 +90,7 @@ final class Housekeeper: Sendable {
         var leads = false
         var epoch: String?
         var sweepAt = connectedAt
+        var backlogs = BacklogWatch(log: log)
         while !stops.withLock({ $0 }), let session = loop.session {
             let began = ContinuousClock.now
             let sweeps = began >= sweepAt
@@ -120,7 +121,13 @@ final class Housekeeper: Sendable {
                 lead(leads)
                 log.info("housekeeping.leads", ["worker": session.name])
             }
-            alarm.wait(for: leads ? try work(housekeeping, beat) : Self.idleBeat)
+            guard leads else {
+                alarm.wait(for: Self.idleBeat)
+                continue
+            }
+            var pause = try work(housekeeping, beat)
+            if beat.hasBacklogs { pause = min(pause, try backlogs.tend(housekeeping)) }
+            alarm.wait(for: pause)
         }
     }
 

@@ -34,7 +34,7 @@ package struct DefinitionStore {
         package let definition: Result<SubscriptionDefinition, DefinitionError>
     }
 
-    private let connection: Connection
+    let connection: Connection
 
     package init(_ connection: Connection) {
         self.connection = connection
@@ -135,6 +135,7 @@ package struct DefinitionStore {
                 on conflict (name) do update
                     set retention = excluded.retention, dedupe_window = excluded.dedupe_window
                 """)
+            try setGate(of: topic)
         case .endpoint(let endpoint):
             _ = try connection.query(
                 """
@@ -213,7 +214,9 @@ package struct DefinitionStore {
             case "subscription": applied.buried = try removeSubscription(name)
             case "saga": try SagaDefinitions(connection).remove(name)
             case "schedule": try ScheduleStore(connection).remove(name)
-            case "topic": _ = try connection.query("delete from outrider.topic where name = \(name)")
+            case "topic":
+                _ = try connection.query("delete from outrider.topic where name = \(name)")
+                try openGate(ofTopic: name)
             default:
                 _ = try connection.query("delete from outrider.endpoint where name = \(name)")
                 _ = try connection.query("delete from outrider.breaker where endpoint = \(name)")

@@ -18,6 +18,8 @@ package struct Housekeeping {
         package let epoch: String
         /// Changes whenever a share of a limit, a circuit breaker or a count of failures does.
         package let limits: String
+        /// Whether the backlogs of topics are to be counted, to one that leads.
+        package let hasBacklogs: Bool
     }
 
     package struct Vitals: Sendable {
@@ -43,7 +45,7 @@ package struct Housekeeping {
         }
     }
 
-    private let connection: Connection
+    let connection: Connection
 
     package init(_ connection: Connection) {
         self.connection = connection
@@ -54,7 +56,8 @@ package struct Housekeeping {
         let rows = try connection.query(
             """
             select alive, leads, peers, rescued, ready, stranded, (extract(epoch from due_in) * 1000000)::bigint,
-                operations, epoch, clock_timestamp(), unsettled, outrider.limits_digest()
+                operations, epoch, clock_timestamp(), unsettled, outrider.limits_digest(),
+                leads and outrider.has_backlogs()
             from outrider.beat(\(vitals.token), \(vitals.connectedFor), \(Int32(vitals.inFlight)), \(vitals.isDraining),
                 \(vitals.leads), \(vitals.sweeps), \(vitals.floors.map(\.subscription)), \(vitals.floors.map(\.floor)))
             """)
@@ -66,7 +69,8 @@ package struct Housekeeping {
             ready: try row.decode(4, as: [Int32].self), stranded: try row.decode(5, as: [Int32]?.self) ?? [],
             dueIn: try row.decode(6, as: Int64?.self).map { .microseconds($0) },
             hasOperations: try row.decode(7, as: Bool.self), hasUnsettledSlots: try row.decode(10, as: Bool.self),
-            epoch: try row.decode(8, as: String.self), limits: try row.decode(11, as: String.self))
+            epoch: try row.decode(8, as: String.self), limits: try row.decode(11, as: String.self),
+            hasBacklogs: try row.decode(12, as: Bool.self))
     }
 
     /// Moves what came due into the queue; returns how many rows, at most `most`.

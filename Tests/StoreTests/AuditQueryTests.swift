@@ -52,6 +52,12 @@ struct AuditQueryTests {
         [
             "What is waiting, and for how long?": Answer(
                 row: ["subscription": "mail", "ready": 2, "in_flight": 1, "dead": 2], columns: ["oldest_age"], most: 4),
+            "Which topics are full, and since when?": Answer(
+                row: ["topic": "order.limited", "max_backlog": 2, "deepest_subscription": "archive", "dropped": 4],
+                columns: ["backlog", "full_for"], most: 1),
+            "What was dropped, and for which limit?": Answer(
+                row: ["topic": "order.limited", "subscription": "archive", "reason": "drop_newest", "count": 4],
+                columns: ["last_at", "ago"], most: 1),
             "What failed in the last hour, and why?": Answer(
                 row: ["subscription": "mail", "status": 503, "error": "HTTP 503: Busy", "tries": 6, "messages": 3],
                 columns: ["last_at"]),
@@ -187,6 +193,7 @@ private struct Incident: Sendable {
         let message = try await fail(on: database, by: person)
         try await lose(on: database)
         try await block(on: database)
+        try await overflow(on: database)
 
         let sagas = try await SagaIncident.happen(on: database, person: person)
 
@@ -303,6 +310,13 @@ private struct Incident: Sendable {
             insert into outrider.scheduled (due_at, subscription_id, attempts, message_id, first_tried_at, key, place)
             select now() + interval '1 hour', g.subscription_id, 1, g.message_id, now(), g.key, g.place from gone g
             """)
+    }
+
+    /// A topic whose subscription has more than it may have.
+    private static func overflow(on database: TestDatabase) async throws {
+        try await database.apply(["topic": "order.limited", "max_backlog": 2, "overflow": "drop_newest"])
+        try await database.run { _ = try Housekeeping($0).tendGates(most: 100) }
+        try await database.publish(4, topic: "order.limited")
     }
 
     /// A worker that was lost, one that has something in flight, and a message that waits since yesterday.

@@ -8,10 +8,10 @@ import WorkflowFiles
 /// What each role may do, and that it is no more.
 struct PrivilegeTests {
     private static let views = [
-        "dead_letters", "definitions", "deliveries", "delivery_attempts", "endpoints", "messages", "operations",
+        "dead_letters", "definitions", "deliveries", "delivery_attempts", "dropped", "endpoints", "limits", "messages",
+        "operations",
         "queue_depth", "saga_history", "saga_steps", "sagas", "scaling", "schedule_firings", "schedules",
-        "subscriptions",
-        "workers",
+        "subscriptions", "topic_limits", "workers",
     ]
 
     @Test(arguments: [

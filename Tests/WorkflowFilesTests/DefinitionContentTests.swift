@@ -23,6 +23,10 @@ struct DefinitionContentTests {
             ---
             topic: order.created
             retention: 7d
+            max_backlog: 1000
+            overflow: block
+            block_for: 1s
+            publish_rate: 20/m
             ---
             endpoint: shop
             url: ${ $env.SHOP }
@@ -53,7 +57,7 @@ struct DefinitionContentTests {
         }
         #expect(
             error?.messages == [
-                "unknown key 'color' of a topic; expected one of topic, retention, dedupe_window",
+                "unknown key 'color' of a topic; expected one of topic, retention, dedupe_window, max_backlog, overflow, block_for, publish_rate",
                 "the number 5 stands for retention; expected a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S; did you mean '5s'?",
             ])
     }

@@ -180,16 +180,6 @@ struct WrongOptionsTests {
     }
 
     /// What the language has and this version does not: refused, never ignored.
-    @Test(arguments: ["max_backlog: 5", "overflow: reject", "block_for: 5s", "publish_rate: 1000/s"])
-    func whatComesLaterIsRefusedInATopic(line: String) async {
-        let key = line.prefix { $0 != ":" }
-        #expect(
-            await Workflows("topic: a\n\(line)").check().messages
-                == [
-                    "a.yaml:2:1: error: '\(key)' of a topic is not supported yet; leave it out for this version of Outrider"
-                ])
-    }
-
     /// Further lines of a subscription, from line 4 on.
     @Test(arguments: [
         (
