@@ -7,7 +7,7 @@
 create table outrider.limit_share (
     -- subscription:NAME:concurrency, subscription:NAME:rate, endpoint:NAME:concurrency, endpoint:NAME:rate
     name text not null,
-    worker uuid not null references outrider.worker on delete cascade,
+    worker uuid not null,
     -- Requests in flight; of a rate, millionths of one a second.
     amount bigint not null,
     granted bigint not null,
@@ -35,11 +35,23 @@ comment on table outrider.breaker is 'Circuit breakers that are open; one that i
 -- Failures that are not enough to open a breaker add up over the workers.
 create table outrider.endpoint_failure (
     endpoint text not null,
-    worker uuid not null references outrider.worker on delete cascade,
+    worker uuid not null,
     failures int not null,
     primary key (endpoint, worker)
 );
 create index endpoint_failure_worker on outrider.endpoint_failure (worker);
+
+create function outrider.leave_limits() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from outrider.limit_share s where s.worker = old.token;
+    delete from outrider.endpoint_failure f where f.worker = old.token;
+    return null;
+end
+$$;
+
+create trigger leave_limits after delete on outrider.worker for each row execute function outrider.leave_limits();
 
 -- Changes whenever one of these rows does: what a worker compares at its beat.
 create function outrider.limits_digest() returns text

@@ -99,9 +99,11 @@ package struct AdaptiveConcurrency: Sendable {
             isFirstRise = false
             if latency > tooMuch {
                 limit = max(1, Int(Double(limit) * max(0.5, tooMuch / latency)))
+                // If that does not help, it is the handler that has become slower.
+                windowsUntilRest = 0
             }
         }
-        if windowsUntilRest <= 0, limit > 1 {
+        if windowsUntilRest <= 0 {
             resting = limit
             limit = max(1, limit / 2)
         }

@@ -1,7 +1,8 @@
 /// How much may be sent at a rate: in any length of time T at most `rate * T` and one burst (RFC 2215, section 3.6).
 ///
-/// A value without a clock. Its bucket is small, a tenth of a second of its rate and at least one, so that no second sees more
-/// than a tenth above the rate, and so that a wake-up that comes a little late loses nothing.
+/// A value without a clock. Its bucket is small, a twentieth of a second of its rate and at least one: several workers' buckets, and
+/// what they had left when they shared the rate anew, stay within a tenth of it in any second; and a wake-up that comes a little
+/// late loses nothing.
 package struct TokenBucket: Sendable {
     /// How many a second.
     package private(set) var rate: Double
@@ -16,7 +17,7 @@ package struct TokenBucket: Sendable {
         filledAt = now
     }
 
-    private static func capacity(_ rate: Double) -> Double { max(1, rate / 10) }
+    private static func capacity(_ rate: Double) -> Double { max(1, rate / 20) }
 
     private mutating func fill(_ now: ContinuousClock.Instant) {
         guard now > filledAt else { return }

@@ -193,7 +193,7 @@ package struct LimitExchange {
                 select t.name, w.token, t.amount, t.granted, t.need
                 from unnest(\(shares.map(\.name)), \(shares.map(\.amount)), \(shares.map(\.granted)), \(shares.map(\.need)))
                     t (name, amount, granted, need)
-                join outrider.worker w on w.token = \(token)
+                cross join (select w.token from outrider.worker w where w.token = \(token) for key share) w
                 on conflict (name, worker) do update
                     set amount = excluded.amount, granted = excluded.granted, need = excluded.need
                 """)
@@ -208,7 +208,7 @@ package struct LimitExchange {
                 insert into outrider.endpoint_failure as f (endpoint, worker, failures)
                 select t.endpoint, w.token, t.failures
                 from unnest(\(answer.failures.map(\.key)), \(answer.failures.map { Int32($0.value) })) t (endpoint, failures)
-                join outrider.worker w on w.token = \(token)
+                cross join (select w.token from outrider.worker w where w.token = \(token) for key share) w
                 on conflict (endpoint, worker) do update set failures = excluded.failures
                 """)
         }

@@ -109,6 +109,16 @@ struct AuditQueryTests {
             "Which subscriptions are paused, and by whom?": Answer(
                 row: ["name": "archive", "paused_by": JSON(incident.person), "waiting": 10], columns: ["paused_for"],
                 most: 1),
+            "Which endpoints are kept from requests, and why?": Answer(
+                row: ["name": "payments", "breaker": "open", "failures": 20, "last_error": "HTTP 503"],
+                columns: ["opened_at", "retry_at"], most: 1),
+            "Who may send how much?": Answer(
+                row: [
+                    "kind": "subscription", "name": "mail", "limits": "concurrency", "worker": "alive", "granted": 1,
+                    "amount": 1,
+                ], columns: [], most: 1),
+            "Which subscriptions use all that they may?": Answer(
+                row: ["subscription": "mail", "in_flight": 1, "ready": 2, "concurrency": 1], columns: [], most: 1),
             "Is housekeeping alive?": Answer(
                 row: [
                     "application_name": "outrider alive housekeeping",
@@ -194,6 +204,7 @@ private struct Incident: Sendable {
         try await lose(on: database)
         try await block(on: database)
         try await overflow(on: database)
+        try await limit(on: database)
 
         let sagas = try await SagaIncident.happen(on: database, person: person)
 
@@ -317,6 +328,18 @@ private struct Incident: Sendable {
         try await database.apply(["topic": "order.limited", "max_backlog": 2, "overflow": "drop_newest"])
         try await database.run { _ = try Housekeeping($0).tendGates(most: 100) }
         try await database.publish(4, topic: "order.limited")
+    }
+
+    /// An endpoint that does not answer, and a subscription that sends all that it may.
+    private static func limit(on database: TestDatabase) async throws {
+        try await database.apply(["endpoint": "payments", "url": "https://payments.example", "breaker": [:]])
+        try await database.execute(
+            """
+            insert into outrider.breaker (endpoint, retry_at, failures, last_error, opened_by)
+            values ('payments', now() + interval '10 s', 20, 'HTTP 503', 'alive');
+            insert into outrider.limit_share (name, worker, amount, granted, need)
+            select 'subscription:mail:concurrency', w.token, 1, 1, 1 from outrider.worker w where w.name = 'alive'
+            """)
     }
 
     /// A worker that was lost, one that has something in flight, and a message that waits since yesterday.

@@ -7,6 +7,8 @@ final class Workshop: Sendable {
     struct Job: Sendable {
         let request: ServerRequest
         let at: ContinuousClock.Instant
+        /// How long nothing had come before it.
+        let quiet: Duration
         fileprivate let responder: Responder
     }
 
@@ -28,8 +30,11 @@ final class Workshop: Sendable {
     init() throws {
         let journal = journal
         server = try HTTPServer(address: "127.0.0.1:0", threads: 2) { request, responder in
-            let job = Job(request: request, at: .now, responder: responder)
             let answer = journal.state.withLock { state in
+                let now = ContinuousClock.now
+                let job = Job(
+                    request: request, at: now, quiet: state.seen.last.map { now - $0.at } ?? .zero, responder: responder
+                )
                 state.seen.append(job)
                 state.most = max(state.most, state.open.count + 1)
                 let answer = state.finishes?(job, state.open.count + 1)
@@ -65,10 +70,18 @@ final class Workshop: Sendable {
     }
 
     func waitFor(open count: Int) async throws {
-        try await eventually("\(count) are open at the handler (\(open) are)") { self.open == count }
+        do {
+            try await eventually("\(count) are open at the handler") { self.open == count }
+        } catch {
+            throw NeverHappened(description: "\(error): \(open) are, of \(seen.count)")
+        }
     }
 
     func waitFor(seen count: Int) async throws {
-        try await eventually("the handler has seen \(count) (it has seen \(seen.count))") { self.seen.count >= count }
+        do {
+            try await eventually("the handler has seen \(count)") { self.seen.count >= count }
+        } catch {
+            throw NeverHappened(description: "\(error): it has seen \(seen.count)")
+        }
     }
 }
