@@ -53,8 +53,8 @@ struct OperatorCommandsTests {
                     """)
             #expect(try await migrate("--handlers-only").output == "what handlers need is up to date\n")
             let status = try await migrate("status").output.split(separator: "\n")
-            #expect(status[1].hasPrefix("5        handlers   applied   "), "\(status)")
-            #expect(status[2].hasPrefix("1        outbox     left out  "), "\(status)")
+            #expect(status[1].hasPrefix("5        handlers      applied   "), "\(status)")
+            #expect(status[2].hasPrefix("1        outbox        left out  "), "\(status)")
             #expect(status.last == "what handlers need, and nothing else; `outrider migrate` would bring the rest")
             #expect(try await migrate("down").output == "took back 5 handlers\n")
             #expect(try await migrate("--handlers-only", "--format", "json").output.contains(#""name":"handlers""#))
@@ -148,7 +148,7 @@ struct OperatorCommandsTests {
             #expect(text.split(separator: "\n").count == 4)
             #expect(text.contains("mail") && text.contains("exhausted") && text.contains("HTTP 503: Busy"))
             let rows = try await scene.json("dead-letters", "list", "--subscription", "mail", "--limit", "2")
-            #expect(rows.array?.map { $0["id"]?.string } == [letters[2], letters[1]])
+            #expect(rows.array?.map { $0["id"]?.string } == letters.sorted(by: >).prefix(2).map(Optional.some))
             #expect(try await scene.json("dead-letters", "list", "--subscription", "other") == [])
 
             let shown = try await scene.command("dead-letters", "show", letters[0]).output

@@ -144,9 +144,28 @@ struct SidecarTests {
             let saga = "saga: order\nversion: 1\nsteps: [ { id: note, set: { seen: true } } ]\n"
             scene.folder.write(saga, to: "workflows/order.yaml")
             scene.folder.write(Scene.yearly(), to: "workflows/nightly.yaml")
+            scene.folder.write(
+                """
+                topic: order.created
+                max_backlog: 1
+                overflow: drop_newest
+                ---
+                endpoint: fragile
+                url: ${ $env.SHOP }
+                breaker: { failures: 5 }
+                ---
+                subscription: fragile-mail
+                topics: [ order.created ]
+                deliver: { http: POST /fragile, endpoint: fragile }
+                """, to: "workflows/limits.yaml")
             let worker = try await scene.worker(environment: listening)
             try await scene.publish()
             try await scene.waitUntilDelivered()
+            try await scene.database.execute(
+                """
+                insert into outrider.dropped_delivery (topic, subscription_id, reason, count)
+                select 'order.created', s.id, 'drop_newest', 1 from outrider.subscription s where s.name = 'mail'
+                """)
             let sidecar = try await Sidecar(of: worker)
             try await eventually("all of \(wanted) are there", within: .seconds(60)) {
                 wanted.isSubset(of: try await sidecar.metrics().keys.map { String($0.prefix { $0 != "{" }) })

@@ -35,7 +35,7 @@ struct CheckCommandTests {
         #expect(
             result.output == """
                 Workflows/a.yaml:2:1: error: unknown key 'retension' of a topic; did you mean 'retention'?
-                Workflows/a.yaml:3:1: error: unknown key 'ttl' of a topic; expected one of topic, retention, dedupe_window
+                Workflows/a.yaml:3:1: error: unknown key 'ttl' of a topic; expected one of topic, retention, dedupe_window, max_backlog, overflow, block_for, publish_rate
                 Workflows/b.yaml:3:12: error: the expression '.payload.a >> 1' is not valid jq: syntax error, unexpected '>'
                 Workflows/b.yaml:4:37: error: the endpoint 'e' is declared nowhere; expected a document 'endpoint: e' in these files
                 2 files, 2 definitions: 4 errors

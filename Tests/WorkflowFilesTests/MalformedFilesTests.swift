@@ -150,7 +150,7 @@ struct MalformedFilesTests {
         ("topic: a\nretension: 1d", "2:1: error: unknown key 'retension' of a topic; did you mean 'retention'?"),
         (
             "topic: a\nttl: 1d",
-            "2:1: error: unknown key 'ttl' of a topic; expected one of topic, retention, dedupe_window"
+            "2:1: error: unknown key 'ttl' of a topic; expected one of topic, retention, dedupe_window, max_backlog, overflow, block_for, publish_rate"
         ),
         ("topic: a\nRetention: 1d", "2:1: error: unknown key 'Retention' of a topic; did you mean 'retention'?"),
     ])

@@ -204,7 +204,7 @@ struct LimitTests {
                 #expect(instants.count { $0 >= first && $0 < first + .seconds(1) } <= 115)
             }
             let took = instants[299] - instants[0]
-            #expect(took >= .milliseconds(2600) && took < .milliseconds(4500), "it took \(took)")
+            #expect(took >= .milliseconds(2600) && took < .seconds(15), "it took \(took)")
             _ = workers
         }
     }
@@ -251,7 +251,7 @@ struct LimitTests {
             try await eventually("it backs off") { try await sidecar.metrics()[name] == 1 }
             workshop.answers { _, _ in .text("ok") }
             try await scene.publish(3000)
-            try await eventually("it grows again") { try await sidecar.metrics()[name] ?? 0 > 8 }
+            try await eventually("it grows again", within: .seconds(60)) { try await sidecar.metrics()[name] ?? 0 > 8 }
             try await scene.waitUntilDelivered(within: .seconds(60))
             #expect(try await scene.deadLetters() == 0)
         }

@@ -101,8 +101,8 @@ struct BackpressureOfWorkersTests {
                     == 10)
             #expect(
                 try await scene.database.value(
-                    "select jsonb_agg(to_jsonb(d) - 'last_at') from outrider.dropped d", as: JSON.self)
-                    == [["topic": "order.created", "subscription": "mail", "reason": "drop_newest", "count": 20]])
+                    "select concat_ws(' ', topic, subscription, reason, count) from outrider.dropped", as: String.self)
+                    == "order.created mail drop_newest 20")
             #expect(
                 try await sidecar.metrics()[#"outrider_dropped_total{subscription="mail",reason="drop_newest"}"#] == 20)
             scene.handler.answerHeld()
@@ -164,7 +164,8 @@ struct BackpressureOfWorkersTests {
         try await Scene.with(workflows: Self.workflows("publish_rate: 2/h")) { scene in
             let worker = try await scene.worker(environment: ["OUTRIDER_LISTEN": "127.0.0.1:0"])
             let sidecar = try await Sidecar(of: worker)
-            #expect(try await sidecar.post("/v1/topics/order.created", "{}").status == 202)
+            let taken = try await sidecar.post("/v1/topics/order.created", "{}")
+            #expect(taken.status == 202, "\(taken.text)")
             let answer = try await sidecar.post("/v1/topics/order.created", "{}")
             #expect(answer.status == 429)
             #expect(answer.text.contains("urn:outrider:OR002"))
