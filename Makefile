@@ -5,6 +5,8 @@ SWIFT ?= swift
 ARGS ?=
 # The suites of tests that take all processors for a while.
 COMPUTING := RandomSagaTests|MutatedSagaTests
+# Those that measure connections and their timeouts in this process, and want a processor at once.
+SOCKETS := HTTPTests\.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run build test bench lint format clean
@@ -24,7 +26,7 @@ build: ## Build the program: .build/release/outrider
 
 # The runner comes last, so that its closing lines close the output. All tests are of Swift Testing, which runs them
 # in parallel within one process; those that only compute run on their own, for they would starve those that wait for
-# sockets and processes.
+# sockets and processes, and so do those that would be starved first.
 test: ## Run all that CI runs: lint, checks of Deploy/, every test
 	@Deploy/install-deps
 	Deploy/lint
@@ -32,7 +34,8 @@ test: ## Run all that CI runs: lint, checks of Deploy/, every test
 	$(SWIFT) build --build-tests
 	Deploy/check .build/debug/outrider
 	$(SWIFT) test --skip-build --disable-xctest --filter '$(COMPUTING)'
-	$(SWIFT) test --skip-build --disable-xctest --skip '$(COMPUTING)' $(ARGS)
+	$(SWIFT) test --skip-build --disable-xctest --filter '$(SOCKETS)'
+	$(SWIFT) test --skip-build --disable-xctest --skip '$(COMPUTING)|$(SOCKETS)' $(ARGS)
 
 bench: ## Measure (ARGS name scenarios; see `make bench ARGS=--help`)
 	@Deploy/install-deps --demo

@@ -36,6 +36,15 @@ enum PatternScenarios {
         Option(name: "filter: jq", lines: ["filter: ${ .payload.orderId > 0 }"]),
         Option(name: "audit: all", lines: ["audit: all"]),
         Option(name: "delivery: at-most-once", lines: ["delivery: at-most-once"]),
+        Option(name: "rate that does not bind", lines: ["rate: 1000000/s"]),
+        Option(
+            name: "endpoint with concurrency, rate, breaker", lines: ["deliver: { http: POST /, endpoint: handler }"],
+            documents: [
+                "endpoint: handler\nurl: ${ $env.HANDLER }\nconcurrency: 1000\nrate: 1000000/s\nbreaker: { failures: 20 }"
+            ]),
+        Option(
+            name: "topic with max_backlog and publish_rate", lines: [],
+            documents: ["topic: bench.message\nmax_backlog: 1000000\npublish_rate: 1000000/s"]),
     ]
 
     /// P1 with an option, against P1 without, in interleaved pairs.

@@ -131,9 +131,13 @@ struct IsolationTests {
 
     private static func expectOnlyMail(_ worker: RunningOutrider, _ scene: Scene) async throws {
         try await worker.waitForLog("subscription.not_served")
-        let answer = try await Sidecar(of: worker).get("/readyz")
+        let sidecar = try await Sidecar(of: worker)
+        // The log has it first.
+        try await eventually("it says what it does not serve") {
+            try await sidecar.get("/readyz").text.contains("subscription bill is not served")
+        }
+        let answer = try await sidecar.get("/readyz")
         #expect(answer.status == 200)
-        #expect(answer.text.contains("subscription bill is not served"), "\(answer.text)")
         #expect(!answer.text.contains("subscription mail is not served"), "\(answer.text)")
         let before = scene.handler.count("/mail")
         try await scene.publish(3)
