@@ -26,7 +26,8 @@ build: ## Build the program: .build/release/outrider
 
 # The runner comes last, so that its closing lines close the output. All tests are of Swift Testing, which runs them
 # in parallel within one process; those that only compute run on their own, for they would starve those that wait for
-# sockets and processes, and so do those that would be starved first.
+# sockets and processes, and so do those that would be starved first. Of the others so many run at once that each has a share
+# of the processors worth the name.
 test: ## Run all that CI runs: lint, checks of Deploy/, every test
 	@Deploy/install-deps
 	Deploy/lint
@@ -35,7 +36,8 @@ test: ## Run all that CI runs: lint, checks of Deploy/, every test
 	Deploy/check .build/debug/outrider
 	$(SWIFT) test --skip-build --disable-xctest --filter '$(COMPUTING)'
 	$(SWIFT) test --skip-build --disable-xctest --filter '$(SOCKETS)'
-	$(SWIFT) test --skip-build --disable-xctest --skip '$(COMPUTING)|$(SOCKETS)' $(ARGS)
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=24 \
+		$(SWIFT) test --skip-build --disable-xctest --skip '$(COMPUTING)|$(SOCKETS)' $(ARGS)
 
 bench: ## Measure (ARGS name scenarios; see `make bench ARGS=--help`)
 	@Deploy/install-deps --demo
