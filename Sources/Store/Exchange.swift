@@ -258,11 +258,12 @@ package struct Exchange {
         from outrider.delivery_id q
         """
 
+    /// Numbers of sagas are negative: `oid`, in which pg_locks shows them, takes them from an int4 and from nothing wider.
     static func sleepStatement(_ subscriptions: [Int32]) -> SQL {
         """
         select t.s, t.held, not t.held and exists (
             select from pg_locks l
-            where l.locktype = 'advisory' and l.classid = \(AdvisoryLock.sleep)::int8::oid and l.objid = t.s::int8::oid
+            where l.locktype = 'advisory' and l.classid = \(AdvisoryLock.sleep)::int4::oid and l.objid = t.s::oid
                 and l.mode = 'ExclusiveLock' and l.granted
                 and l.database = (select d.oid from pg_database d where d.datname = current_database()))
         from (select s, pg_try_advisory_lock(\(AdvisoryLock.sleep), s) as held from unnest(\(subscriptions)) s offset 0) t

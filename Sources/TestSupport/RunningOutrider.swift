@@ -61,8 +61,18 @@ package final class RunningOutrider: Sendable {
     package func terminate() { process.kill(SIGTERM) }
     package func interrupt() { process.kill(SIGINT) }
     package func kill9() { process.kill(SIGKILL) }
-    package func freeze() { process.kill(SIGSTOP) }
+    /// Returns once it stands still: a signal takes effect a moment after it was sent.
+    package func freeze() {
+        process.kill(SIGSTOP)
+        while status == nil, !isStopped { sched_yield() }
+    }
     package func thaw() { process.kill(SIGCONT) }
+
+    /// By the state in its line of statistics (proc(5)), which follows the name in parentheses.
+    private var isStopped: Bool {
+        let fields = Files.text("/proc/\(id)/stat")?.split(separator: ")").last?.split(separator: " ")
+        return fields?.first == "T"
+    }
 
     /// How it ended, once it has.
     package func exit(within limit: Duration = .seconds(40)) async throws -> ChildProcess.Exit {

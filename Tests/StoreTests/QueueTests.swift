@@ -6,6 +6,29 @@ import Testing
 
 /// Workers' lives: the beat, taking over, what comes due.
 struct QueueTests {
+    // MARK: - Sleeping
+
+    /// Numbers of sagas are negative.
+    @Test(arguments: [7, -7] as [Int32])
+    func whoCannotFallAsleepLearnsThatAnotherSleeps(queue: Int32) async throws {
+        try await TestDatabase.with { database in
+            let workers = [
+                try await Life.begin("first", on: database), try await Life.begin("second", on: database),
+            ]
+            var seen: [[Bool]] = []
+            for worker in workers {
+                seen += try await worker.session.run { connection in
+                    var exchange = Exchange()
+                    exchange.sleep = [queue]
+                    return try exchange.run(on: connection, token: worker.token, worker: "w").sleepAttempts
+                        .map { [$0.isHeld, $0.isHeldByOther] }
+                }
+            }
+            #expect(seen == [[true, false], [false, true]])
+            for worker in workers { await worker.session.close() }
+        }
+    }
+
     // MARK: - Taking over
 
     @Test func whatAWorkerHadIsTakenOverOnceItsSessionHasEnded() async throws {

@@ -196,15 +196,20 @@ struct LimitTests {
                 try await scene.database.count(
                     "select count(*) from outrider.limits where limits = 'rate' and granted between 5 and 95") == 2
             }
-            try await scene.publish(300)
-            try await scene.waitUntilDelivered()
-            let instants = workshop.seen.map(\.at).sorted()
-            try #require(instants.count == 300)
-            for first in instants {
-                #expect(instants.count { $0 >= first && $0 < first + .seconds(1) } <= 115)
+            var took = Duration.zero
+            // A busy machine may be slower than the rate, but not three times on end; faster it must never be.
+            for round in 1...3 where round == 1 || took >= .milliseconds(4500) {
+                try await scene.publish(300)
+                try await scene.waitUntilDelivered()
+                try #require(workshop.seen.count == 300 * round)
+                let instants = workshop.seen.suffix(300).map(\.at).sorted()
+                for first in instants {
+                    #expect(instants.count { $0 >= first && $0 < first + .seconds(1) } <= 115)
+                }
+                took = instants[299] - instants[0]
+                #expect(took >= .milliseconds(2600))
             }
-            let took = instants[299] - instants[0]
-            #expect(took >= .milliseconds(2600) && took < .seconds(15), "it took \(took)")
+            #expect(took < .milliseconds(4500), "it took \(took)")
             _ = workers
         }
     }
@@ -249,9 +254,9 @@ struct LimitTests {
             try await eventually("it starts with eight") { try await sidecar.metrics()[name] == 8 }
             try await scene.publish(300)
             try await eventually("it backs off") { try await sidecar.metrics()[name] == 1 }
-            workshop.answers { _, _ in .text("ok") }
+            workshop.answers(after: .milliseconds(20)) { _, _ in .text("ok") }
             try await scene.publish(3000)
-            try await eventually("it grows again", within: .seconds(60)) { try await sidecar.metrics()[name] ?? 0 > 8 }
+            try await eventually("it grows again") { try await sidecar.metrics()[name] ?? 0 > 8 }
             try await scene.waitUntilDelivered(within: .seconds(60))
             #expect(try await scene.deadLetters() == 0)
         }

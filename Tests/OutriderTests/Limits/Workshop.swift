@@ -18,6 +18,8 @@ final class Workshop: Sendable {
         var most = 0
         /// Nil while it is done only when told.
         var finishes: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?
+        /// How long the work on an answered job takes.
+        var pace = Duration.zero
     }
 
     private final class Journal: Sendable {
@@ -30,7 +32,7 @@ final class Workshop: Sendable {
     init() throws {
         let journal = journal
         server = try HTTPServer(address: "127.0.0.1:0", threads: 2) { request, responder in
-            let answer = journal.state.withLock { state in
+            let (answer, pace) = journal.state.withLock { state in
                 let now = ContinuousClock.now
                 let job = Job(
                     request: request, at: now, quiet: state.seen.last.map { now - $0.at } ?? .zero, responder: responder
@@ -39,9 +41,14 @@ final class Workshop: Sendable {
                 state.most = max(state.most, state.open.count + 1)
                 let answer = state.finishes?(job, state.open.count + 1)
                 if answer == nil { state.open.append(job) }
-                return answer
+                return (answer, state.pace)
             }
-            if let answer { responder.respond(answer) }
+            guard let answer else { return }
+            guard pace > .zero else { return responder.respond(answer) }
+            Task {
+                try? await Task.sleep(for: pace)
+                responder.respond(answer)
+            }
         }
     }
 
@@ -55,9 +62,14 @@ final class Workshop: Sendable {
 
     func forgetMost() { journal.state.withLock { $0.most = $0.open.count } }
 
-    /// From now on each is answered at once, unless it says nil.
-    func answers(_ answer: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?) {
-        journal.state.withLock { $0.finishes = answer }
+    /// From now on each is answered, unless it says nil.
+    ///
+    /// - Parameter pace: how long the work takes, however many are at it.
+    func answers(after pace: Duration = .zero, _ answer: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?) {
+        journal.state.withLock { state in
+            state.finishes = answer
+            state.pace = pace
+        }
     }
 
     /// Answers the oldest that are open.
