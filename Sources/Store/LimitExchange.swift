@@ -82,7 +82,9 @@ package struct LimitExchange {
     ///   - breakers: by endpoint.
     ///   - joins: whether the worker's session is new; then shares of workers that are gone are freed at once.
     ///   - answer: what to write; called once, with the lock held.
-    /// - Returns: the digest after it, as `Housekeeping.Beat.limits` has it.
+    /// - Returns: the digest of what `answer` was told at least, as `Housekeeping.Beat.limits` has it. It was read first: shares of a
+    ///   worker that leaves go without the lock, and whatever changed after this reading is to be noticed at the next beat, what this
+    ///   exchange wrote included.
     package func run(
         _ breakers: [(endpoint: String, change: BreakerChange)], joins: Bool, _ answer: (Book) throws -> Answer
     ) throws -> String {
@@ -106,11 +108,11 @@ package struct LimitExchange {
             let reading = statements.count
             statements += Self.readings(token)
             let rows = Array(try connection.pipeline(statements)[reading...])
-            let answer = try answer(try Self.book(rows))
+            let answer = try answer(try Self.book(Array(rows.dropFirst())))
             var writings = writings(answer)
             if answer.tells || !breakers.isEmpty { writings.append("select pg_notify('outrider_wake', 'limits')") }
-            writings.append("select outrider.limits_digest()")
-            return try connection.pipeline(writings)[writings.count - 1][0].decode(0, as: String.self)
+            _ = try connection.pipeline(writings)
+            return try rows[0][0].decode(0, as: String.self)
         }
     }
 
@@ -143,6 +145,7 @@ package struct LimitExchange {
 
     private static func readings(_ token: UUID) -> [SQL] {
         [
+            "select outrider.limits_digest()",
             "select s.name, s.worker, s.amount, s.granted, s.need from outrider.limit_share s",
             """
             select b.endpoint, greatest(0, extract(epoch from b.retry_at - clock_timestamp()) * 1000000)::bigint, b.failures,

@@ -136,7 +136,7 @@ final class Limits: Sendable {
         let hasNews =
             known != digest || isContended || lanes?.hasNews() == true
             || gates.contains { $0.hasNews(now: now, peers: peers) }
-            || peers > 0 && !(lanes?.isSatisfied() ?? true && gates.allSatisfy(\.isSatisfied))
+            || !(lanes?.isSatisfied() ?? true && gates.allSatisfy(\.isSatisfied))
         if hasNews { try negotiate(on: connection, token: token, worker: worker, joins: false) }
     }
 
