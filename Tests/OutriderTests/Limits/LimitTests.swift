@@ -218,10 +218,12 @@ struct LimitTests {
         try await Self.with([Self.subscription("mail", "rate: 5/s")]) { scene, workshop in
             workshop.answers { _, _ in .text("ok") }
             let worker = try await scene.worker()
+            // No first request goes out before, however late it arrives.
+            let before = ContinuousClock.now
             try await scene.publish(6)
             try await scene.waitUntilDelivered()
             let instants = workshop.seen.map(\.at).sorted()
-            #expect(instants[5] - instants[0] >= .milliseconds(980))
+            #expect(instants[5] - before >= .seconds(1))
             _ = worker
         }
     }
@@ -254,9 +256,11 @@ struct LimitTests {
             try await eventually("it starts with eight") { try await sidecar.metrics()[name] == 8 }
             try await scene.publish(300)
             try await eventually("it backs off") { try await sidecar.metrics()[name] == 1 }
-            workshop.answers(after: .milliseconds(20)) { _, _ in .text("ok") }
-            try await scene.publish(3000)
-            try await eventually("it grows again") { try await sidecar.metrics()[name] ?? 0 > 8 }
+            // Long enough for a busy machine's delays not to look like those of a busy handler.
+            workshop.answers(after: .milliseconds(200)) { _, _ in .text("ok") }
+            try await scene.publish(600)
+            try await eventually("it grows again", within: .seconds(40)) { try await sidecar.metrics()[name] ?? 0 > 8 }
+            workshop.answers { _, _ in .text("ok") }
             try await scene.waitUntilDelivered(within: .seconds(60))
             #expect(try await scene.deadLetters() == 0)
         }
