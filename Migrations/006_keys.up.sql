@@ -235,7 +235,7 @@ set enable_mergejoin = off
 set search_path = pg_catalog, pg_temp as $$
 declare
     checks outrider.key_check[];
-    free_lanes int[];
+    placeable bigint[];
     seen int;
     taken record;
 begin
@@ -256,28 +256,19 @@ begin
     ) c having count(*) > 0;
 
     -- Publishers hold their lanes until they commit, and are not waited for.
-    select array_agg(l.lane) filter (where l.is_free), sum(l.arrivals) into free_lanes, seen
-    from (
-        select l.lane, l.arrivals, pg_try_advisory_xact_lock(1870033016, l.lane) as is_free
-        from (
-            select outrider.lane(a.subscription_id, a.key) as lane, count(*) as arrivals
-            from (
-                select a.subscription_id, a.key from outrider.arrival a
-                join outrider.route r on r.subscription_id = a.subscription_id and not r.opening
-                order by a.is_old desc, a.id limit most
-            ) a
-            group by 1 offset 0
-        ) l
-    ) l;
+    with first as materialized (
+        select a.id, outrider.lane(a.subscription_id, a.key) as lane
+        from outrider.arrival a
+        join outrider.route r on r.subscription_id = a.subscription_id and not r.opening
+        order by a.is_old desc, a.id limit most
+    ), free as materialized (
+        select l.lane
+        from (select distinct f.lane from first f offset 0) l
+        where pg_try_advisory_xact_lock(1870033016, l.lane)
+    )
+    select count(*), array_agg(f.id) filter (where f.lane in (select free.lane from free)) into seen, placeable from first f;
     with gone as (
-        delete from outrider.arrival a where a.id = any (array(
-            select a.id from (
-                select a.id, a.subscription_id, a.key from outrider.arrival a
-                join outrider.route r on r.subscription_id = a.subscription_id and not r.opening
-                order by a.is_old desc, a.id limit most
-            ) a
-            where outrider.lane(a.subscription_id, a.key) = any (free_lanes)))
-        returning a.*
+        delete from outrider.arrival a where a.id = any (placeable) returning a.*
     )
     select array_agg(g.subscription_id order by g.is_old desc, g.id) as subscriptions,
         array_agg(g.key order by g.is_old desc, g.id) as keys,

@@ -13,21 +13,7 @@ import WorkflowFiles
 extension Dispatcher {
     /// Fills the lane's room from its buffer.
     func pumpStatements(_ id: Int32, _ state: inout State, _ now: ContinuousClock.Instant) {
-        let share = share(state)
-        while state.sent.count < limit || state.lanes[id]!.inFlight < share,
-            let admitted = state.lanes[id]!.isGated ? admit(id, &state, now) : (nil, false),
-            let delivery = state.lanes[id]!.next()
-        {
-            let message: ClaimedDelivery.Message
-            switch sendable(delivery) {
-            case .success(let found): message = found
-            case .failure(let unsendable):
-                end(unsendable.result, id, &state, now)
-                continue
-            }
-            let request = state.nextRequest
-            state.nextRequest += 1
-            state.sent[request] = Sent(delivery: delivery, lane: id, gate: admitted.gate, isProbe: admitted.isProbe)
+        while let (request, delivery, message) = takeNext(id, &state, now) {
             let lane = state.lanes[id]!
             guard let statement = lane.route.statement else { preconditionFailure("the lane has no statement") }
             let pool = pool(of: lane, &state)

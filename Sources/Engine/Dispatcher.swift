@@ -334,28 +334,36 @@ final class Dispatcher: Sendable {
         }
         guard state.lanes[id]!.route.statement == nil else { return pumpStatements(id, &state, now) }
         guard state.lanes[id]!.route.batch == nil else { return pumpBatches(id, &state, now, into: &requests) }
+        while let next = takeNext(id, &state, now) {
+            requests.append(
+                fenced(
+                    DeliveryRequest.make(
+                        id: next.request, next.delivery, next.message, state.lanes[id]!.route,
+                        now: .now() + state.clockOffset), state))
+        }
+    }
+
+    /// The lane's next delivery that may go out now, counted as sent; nil when there is none or no room. What is not to be sent
+    /// ends on the way.
+    func takeNext(
+        _ id: Int32, _ state: inout State, _ now: ContinuousClock.Instant
+    ) -> (request: UInt64, delivery: ClaimedDelivery, message: ClaimedDelivery.Message)? {
         // When all lanes together are at the limit, each may still have its share, whatever the others' handlers do.
         let share = share(state)
         while state.sent.count < limit || state.lanes[id]!.inFlight < share,
             let admitted = state.lanes[id]!.isGated ? admit(id, &state, now) : (nil, false),
             let delivery = state.lanes[id]!.next()
         {
-            let message: ClaimedDelivery.Message
             switch sendable(delivery) {
-            case .success(let found): message = found
-            case .failure(let unsendable):
-                end(unsendable.result, id, &state, now)
-                continue
+            case .failure(let unsendable): end(unsendable.result, id, &state, now)
+            case .success(let message):
+                let request = state.nextRequest
+                state.nextRequest += 1
+                state.sent[request] = Sent(delivery: delivery, lane: id, gate: admitted.gate, isProbe: admitted.isProbe)
+                return (request, delivery, message)
             }
-            let request = state.nextRequest
-            state.nextRequest += 1
-            state.sent[request] = Sent(delivery: delivery, lane: id, gate: admitted.gate, isProbe: admitted.isProbe)
-            requests.append(
-                fenced(
-                    DeliveryRequest.make(
-                        id: request, delivery, message, state.lanes[id]!.route, now: .now() + state.clockOffset), state)
-            )
         }
+        return nil
     }
 
     /// Not to be begun once another worker may have taken over what it carries.

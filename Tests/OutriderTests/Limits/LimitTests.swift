@@ -256,13 +256,17 @@ struct LimitTests {
             try await eventually("it starts with eight") { try await sidecar.metrics()[name] == 8 }
             try await scene.publish(300)
             try await eventually("it backs off") { try await sidecar.metrics()[name] == 1 }
-            // Long enough for a busy machine's delays not to look like those of a busy handler.
-            workshop.answers(after: .milliseconds(200)) { _, _ in .text("ok") }
+            // Work that takes long enough for a busy machine's delays not to look like those of a busy handler.
+            let desks = (0..<16).map { _ in Session(scene.database.url) }
+            workshop.answers(after: { number in
+                _ = try? await desks[number % desks.count].run { _ = try $0.query("select pg_sleep(0.2)") }
+            }) { _, _ in .text("ok") }
             try await scene.publish(600)
             try await eventually("it grows again", within: .seconds(40)) { try await sidecar.metrics()[name] ?? 0 > 8 }
             workshop.answers { _, _ in .text("ok") }
             try await scene.waitUntilDelivered(within: .seconds(60))
             #expect(try await scene.deadLetters() == 0)
+            for desk in desks { await desk.close() }
         }
     }
 }

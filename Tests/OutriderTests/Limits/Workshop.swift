@@ -18,8 +18,8 @@ final class Workshop: Sendable {
         var most = 0
         /// Nil while it is done only when told.
         var finishes: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?
-        /// How long the work on an answered job takes.
-        var pace = Duration.zero
+        /// Does the work on a job that is to be answered; nil where there is none.
+        var work: (@Sendable (_ number: Int) async -> Void)?
     }
 
     private final class Journal: Sendable {
@@ -32,7 +32,7 @@ final class Workshop: Sendable {
     init() throws {
         let journal = journal
         server = try HTTPServer(address: "127.0.0.1:0", threads: 2) { request, responder in
-            let (answer, pace) = journal.state.withLock { state in
+            let (answer, work, number) = journal.state.withLock { state in
                 let now = ContinuousClock.now
                 let job = Job(
                     request: request, at: now, quiet: state.seen.last.map { now - $0.at } ?? .zero, responder: responder
@@ -41,12 +41,12 @@ final class Workshop: Sendable {
                 state.most = max(state.most, state.open.count + 1)
                 let answer = state.finishes?(job, state.open.count + 1)
                 if answer == nil { state.open.append(job) }
-                return (answer, state.pace)
+                return (answer, state.work, state.seen.count)
             }
             guard let answer else { return }
-            guard pace > .zero else { return responder.respond(answer) }
+            guard let work else { return responder.respond(answer) }
             Task {
-                try? await Task.sleep(for: pace)
+                await work(number)
                 responder.respond(answer)
             }
         }
@@ -64,11 +64,14 @@ final class Workshop: Sendable {
 
     /// From now on each is answered, unless it says nil.
     ///
-    /// - Parameter pace: how long the work takes, however many are at it.
-    func answers(after pace: Duration = .zero, _ answer: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?) {
+    /// - Parameter work: what is done before the answer; is told the how many-th request it is.
+    func answers(
+        after work: (@Sendable (_ number: Int) async -> Void)? = nil,
+        _ answer: (@Sendable (_ job: Job, _ open: Int) -> ServerResponse?)?
+    ) {
         journal.state.withLock { state in
             state.finishes = answer
-            state.pace = pace
+            state.work = work
         }
     }
 
