@@ -15,7 +15,6 @@ final class AdminDatabase: Sendable {
     init(_ url: String, connections: Int = 4) {
         var options = ConnectionOptions()
         options.applicationName = "outrider api"
-        options.connectTimeout = .seconds(2)
         options.statementTimeout = .seconds(10)
         // One of few connections waits for no room in a topic: the caller may, and come again.
         options.settings = [
