@@ -1,6 +1,6 @@
 -- The schema itself and the record of migrations stay.
 drop trigger route on outrider.outbox;
-drop function outrider.outbox_route, outrider.lets_pass, outrider.stopped_at;
+drop function outrider.outbox_route, outrider.goes_straight;
 drop table outrider.outbox, outrider.outbox_partition, outrider.dropped_partition, outrider.definition, outrider.subscription,
     outrider.route, outrider.topic,
     outrider.endpoint, outrider.chosen_id, outrider.dedupe, outrider.cancelled_message, outrider.delivery, outrider.scheduled,

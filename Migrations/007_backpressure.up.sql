@@ -78,10 +78,13 @@ begin
         metered = g.metered
             + (coalesce(g.per_second, 0) - coalesce(set_gate.per_second, 0)) * date_part('epoch', clock_timestamp())
     where g.topic = set_gate.topic;
-    insert into outrider.route (subscription_id, exact_topics, gate)
-    select -g.id, array[g.topic], g from outrider.gate g
+    insert into outrider.route (subscription_id, exact_topics, reading, meter, metered, per_second)
+    select -g.id, array[g.topic], case when g.max_backlog is not null then g.reading end,
+        case when g.per_second is not null then g.meter end, g.metered, g.per_second
+    from outrider.gate g
     where g.topic = set_gate.topic and (g.max_backlog is not null or g.per_second is not null)
-    on conflict (subscription_id) do update set gate = excluded.gate;
+    on conflict (subscription_id) do update
+    set reading = excluded.reading, meter = excluded.meter, metered = excluded.metered, per_second = excluded.per_second;
     -- What was read meant another limit.
     perform setval(g.reading, 0) from outrider.gate g where g.topic = set_gate.topic;
 end

@@ -244,7 +244,7 @@ final class DeliveryLoop: Sendable {
             if let soonest { alarm.expect(.now + soonest) }
             if let horizon = outcome.horizon { floor.observed(horizon) }
             help = dispatcher.received(outcome, for: work.exchange, floor: floor)
-            metrics.claimDuration().observe(ContinuousClock.now - now)
+            metrics.claimDuration("deliveries").observe(ContinuousClock.now - now)
             if outcome.late > 0 { log.warning("delivery.late", ["count": outcome.late], limitPerSecond: 5) }
             heard(connection.takeNotifications())
         }

@@ -207,6 +207,7 @@ final class SagaSession {
     }
 
     private func perform(_ exchange: SagaExchange, _ desk: inout SagaDesk) throws {
+        let began = ContinuousClock.now
         let outcome = try exchange.run(on: connection, token: life.token, worker: loop.configuration.name)
         guard loop.holdsLease(life.token) else { throw PostgresError.connectionLost("its lease is over") }
         sendOut(desk.committed(exchange.commits), &desk)
@@ -214,6 +215,7 @@ final class SagaSession {
         if let horizon = outcome.horizon { floor.observed(horizon) }
         for attempt in outcome.sleepAttempts { lanes[attempt.subscription]?.polling.sleepTried(attempt) }
         let now = ContinuousClock.now
+        loop.metrics.claimDuration("sagas").observe(now - began)
         for request in exchange.requests {
             let claimed = outcome.claimed.filter { $0.lane == request.subscription }
             lanes[request.subscription]?.looked(

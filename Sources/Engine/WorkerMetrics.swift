@@ -39,8 +39,9 @@ package struct WorkerMetrics: Sendable {
             labels: ["subscription"], buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])
         claimDuration = registry.histogram(
             "outrider_claim_duration_seconds",
-            help: "One exchange with the queue: results in, deliveries out, in seconds.",
-            labels: [], buckets: Self.fineLatencies)
+            help:
+                "One exchange with the database, in seconds: results in, deliveries out (kind deliveries); or decisions in, due sagas out (kind sagas).",
+            labels: ["kind"], buckets: Self.fineLatencies)
         exchanges = registry.counter(
             "outrider_claimed_total", help: "Deliveries claimed from the queue.", labels: ["subscription"])
         sagas = registry.counter(

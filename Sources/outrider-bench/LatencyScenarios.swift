@@ -33,14 +33,25 @@ enum LatencyScenarios {
         ]
     }
 
-    /// P4: 2,000 a second with and without a snapshot that is held open all the while; also ordered, over 1,000 keys.
-    static func oldSnapshot(_ stage: Stage, seconds: Int, ordered: Bool = false) async throws -> [Figure] {
-        if ordered {
+    /// What comes in while a snapshot is held open.
+    enum Load: String {
+        /// 2,000 messages a second.
+        case plain = ""
+        /// As many, over 1,000 keys.
+        case ordered = "ordered: "
+        /// 200 sagas of three steps a second.
+        case sagas = "sagas: "
+    }
+
+    /// P4: with and without a snapshot that is held open all the while.
+    static func oldSnapshot(_ stage: Stage, _ load: Load, seconds: Int) async throws -> [Figure] {
+        if load == .ordered {
             stage.declare(subscriptions: 1, options: ["ordered: true"])
             try await stage.apply()
         }
         func run(holding: Bool) async throws -> (rate: Double, claim99: Double) {
             try await stage.forgetMessages()
+            try await stage.forgetSagas()
             let holder = Session(stage.url)
             if holding {
                 try await holder.run {
@@ -53,23 +64,28 @@ enum LatencyScenarios {
             let began = ContinuousClock.now
             for step in 0..<seconds * 50 {
                 try await Task.sleep(until: began + .milliseconds(20) * step, clock: .continuous)
-                // Other keys each time.
-                try await stage.publish(40, keys: 40, prefix: "customer-\(step % 25)")
+                if load == .sagas {
+                    try await stage.startSagas("bench-3", 4)
+                } else {
+                    // Other keys each time.
+                    try await stage.publish(40, keys: 40, prefix: "customer-\(step % 25)")
+                }
             }
-            try await stage.waitForCount(seconds * 2000)
-            let rate = Double(seconds * 2000) / stage.span.seconds
-            let claim99 = try await claimPercentile(0.99, stage)
+            let requests = seconds * (load == .sagas ? 600 : 2000)
+            try await stage.waitForCount(requests)
+            let rate = Double(requests) / stage.span.seconds
+            let claim99 = try await claimPercentile(0.99, of: load == .sagas ? "sagas" : "deliveries", stage)
             stage.end(worker)
             await holder.close()
             return (rate, claim99)
         }
         let free = try await run(holding: false)
         let held = try await run(holding: true)
-        if ordered {
+        if load == .ordered {
             stage.declare(subscriptions: 1)
             try await stage.apply()
         }
-        let kind = ordered ? "ordered: " : ""
+        let kind = load.rawValue
         return [
             .atLeast(0.97, "P4", "\(kind)throughput under a snapshot held \(seconds) s", held.rate / free.rate, ""),
             .plain("P4", "\(kind)claim p99 without the snapshot", free.claim99 * 1000, "ms"),
@@ -78,14 +94,14 @@ enum LatencyScenarios {
     }
 
     /// From the worker's histogram, interpolated within its bucket.
-    private static func claimPercentile(_ share: Double, _ stage: Stage) async throws -> Double {
+    private static func claimPercentile(_ share: Double, of kind: String, _ stage: Stage) async throws -> Double {
         let caller = HTTPCaller()
         defer { caller.close() }
         let metrics = try await caller.send(HTTPRequest(url: "http://127.0.0.1:7979/metrics")).result.get()
         let lines = String(decoding: metrics.body, as: UTF8.self).split(separator: "\n")
         let buckets = lines.compactMap { line -> (bound: Double, count: Double)? in
-            guard line.hasPrefix("outrider_claim_duration_seconds_bucket"),
-                let bound = line.split(separator: "\"").dropFirst().first,
+            guard line.hasPrefix("outrider_claim_duration_seconds_bucket{kind=\"\(kind)\","),
+                let bound = line.split(separator: "\"").dropLast().last,
                 let count = line.split(separator: " ").last.flatMap({ Double($0) })
             else { return nil }
             return (Double(bound) ?? .infinity, count)

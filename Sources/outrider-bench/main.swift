@@ -20,12 +20,13 @@ let help = """
       P1+  the same with each option switched on, one at a time
       P2   500,000 messages in batches of 100
       P3   commit to handler at 100/s
-      P4   2,000/s under a snapshot held open, against without (--seconds each, default 60)
+      P4   2,000/s under a snapshot held open, against without (--seconds each, default 60); also ordered,
+           also 200 sagas/s
       P5   1,000,000 waiting against 10,000
       P6   ordered: 50,000 messages, with 100,000 behind two blocked keys and without them
       P7   20,000 sagas of 3 HTTP steps: completed/s; also 1 and 10 steps, and 100,000 sleeping ones lying around
       P8   a saga of 3 steps on an idle system: how long
-      P10  insert into outrider.outbox against a plain insert, 8 and 64 writers
+      P10  insert into outrider.outbox against a plain insert, 8 and 64 writers; also where the topic has limits
       P11  memory and queries per second of an idle worker
       P12  kill -9 to redelivery by another worker
       P13  deliveries/s to ten subscriptions of a topic, against one
@@ -74,8 +75,9 @@ do {
                     stage, rounds: isQuick ? 1 : min(pairs, 3), messages: isQuick ? 100_000 : 500_000)
             case "P3": try await LatencyScenarios.commitToHandler(stage, seconds: isQuick ? 5 : 30)
             case "P4":
-                try await LatencyScenarios.oldSnapshot(stage, seconds: seconds)
-                    + LatencyScenarios.oldSnapshot(stage, seconds: seconds, ordered: true)
+                try await LatencyScenarios.oldSnapshot(stage, .plain, seconds: seconds)
+                    + LatencyScenarios.oldSnapshot(stage, .ordered, seconds: seconds)
+                    + LatencyScenarios.oldSnapshot(stage, .sagas, seconds: seconds)
             case "P5":
                 try await ThroughputScenarios.backlog(
                     stage, pairs: isQuick ? 1 : min(pairs, 3), messages: isQuick ? 200_000 : 1_000_000)

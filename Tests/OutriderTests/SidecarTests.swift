@@ -124,7 +124,7 @@ struct SidecarTests {
             for state in ["ready", "in_flight", "scheduled"] {
                 #expect(metrics[#"outrider_queue_depth{subscription="mail",state="\#(state)"}"#] == 0)
             }
-            #expect((metrics["outrider_claim_duration_seconds_count"] ?? 0) > 0)
+            #expect((metrics["outrider_claim_duration_seconds_count{kind=\"deliveries\"}"] ?? 0) > 0)
             #expect(metrics["outrider_rescued_total"] == 0)
             #expect(metrics["outrider_up"] == 1)
             #expect(metrics["outrider_database_up"] == 1)
