@@ -509,22 +509,23 @@ set search_path = pg_catalog, pg_temp as $$
     select outrider.ask_saga(saga_id, 'terminate', jsonb_build_object('reason', reason), reason)
 $$;
 
-create function outrider.suspend_saga(saga_id uuid) returns void
+create function outrider.suspend_saga(saga_id uuid, reason text default null) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.ask_saga(saga_id, 'suspend', null)
+    select outrider.ask_saga(saga_id, 'suspend', jsonb_build_object('reason', reason))
 $$;
 
-create function outrider.resume_saga(saga_id uuid) returns void
+create function outrider.resume_saga(saga_id uuid, reason text default null) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.ask_saga(saga_id, 'resume', null)
+    select outrider.ask_saga(saga_id, 'resume', jsonb_build_object('reason', reason))
 $$;
 
-create function outrider.retry_saga(saga_id uuid, input jsonb default null) returns void
+create function outrider.retry_saga(saga_id uuid, input jsonb default null, reason text default null) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.ask_saga(saga_id, 'retry', case when input is not null then jsonb_build_object('input', input) end)
+    select outrider.ask_saga(saga_id, 'retry', jsonb_build_object('reason', reason)
+        || case when input is not null then jsonb_build_object('input', input) else '{}' end)
 $$;
 
 create function outrider.skip_step(saga_id uuid, step text, reason text, output jsonb default null) returns void
@@ -533,11 +534,13 @@ set search_path = pg_catalog, pg_temp as $$
     select outrider.ask_saga(saga_id, 'skip', jsonb_build_object('step', step, 'reason', reason, 'output', output), reason)
 $$;
 
-create function outrider.resolve_step(saga_id uuid, step text, happened boolean, output jsonb default null) returns void
+create function outrider.resolve_step(
+    saga_id uuid, step text, happened boolean, output jsonb default null, reason text default null
+) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
     select outrider.ask_saga(saga_id, 'resolve',
-        jsonb_build_object('step', step, 'happened', happened, 'output', output))
+        jsonb_build_object('step', step, 'happened', happened, 'output', output, 'reason', reason))
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------

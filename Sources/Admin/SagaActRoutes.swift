@@ -8,6 +8,7 @@ struct SagaActRoutes {
 
     var routes: [Route] {
         let reason = Field.member("reason", .text, "why, for whoever reads the history", isRequired: true)
+        let anyReason = Field.member("reason", .text, "why, for whoever reads the history")
         let step = Field.member("step", .text, "the step that it is stuck at", isRequired: true)
         let output = Field.member("output", .any, "what counts as the step's output")
         return [
@@ -31,15 +32,20 @@ struct SagaActRoutes {
                 let reason = try call.required("reason").text()
                 return { try $0.terminate(id, reason: reason) }
             },
-            act("suspend", "Has it begin nothing new; its deadlines stand still", []) { _, id in { try $0.suspend(id) }
+            act("suspend", "Has it begin nothing new; its deadlines stand still", [anyReason]) { call, id in
+                let reason = try call["reason"]?.text()
+                return { try $0.suspend(id, reason: reason) }
             },
-            act("resume", "Lets a suspended one go on", []) { _, id in { try $0.resumeSaga(id) } },
+            act("resume", "Lets a suspended one go on", [anyReason]) { call, id in
+                let reason = try call["reason"]?.text()
+                return { try $0.resumeSaga(id, reason: reason) }
+            },
             act(
                 "retry", "Lets a stuck one try again",
-                [.member("input", .any, "the step's request body, if it is to be another one")]
+                [.member("input", .any, "the step's request body, if it is to be another one"), anyReason]
             ) { call, id in
-                let input = call["input"]?.json.text
-                return { try $0.retry(id, input: input) }
+                let (input, reason) = (call["input"]?.json.text, try call["reason"]?.text())
+                return { try $0.retry(id, input: input, reason: reason) }
             },
             act("skip", "Leaves out the step that it is stuck at", [step, reason, output]) { call, id in
                 let (step, reason) = (try call.required("step").text(), try call.required("reason").text())
@@ -48,11 +54,11 @@ struct SagaActRoutes {
             },
             act(
                 "resolve", "Says whether the step that it is stuck at has happened",
-                [step, .member("happened", .bool, "whether it has", isRequired: true), output]
+                [step, .member("happened", .bool, "whether it has", isRequired: true), output, anyReason]
             ) { call, id in
                 let (step, happened) = (try call.required("step").text(), try call.required("happened").bool())
-                let output = call["output"]?.json.text
-                return { try $0.resolve(id, step: step, happened: happened, output: output) }
+                let (output, reason) = (call["output"]?.json.text, try call["reason"]?.text())
+                return { try $0.resolve(id, step: step, happened: happened, output: output, reason: reason) }
             },
         ]
     }

@@ -10,11 +10,16 @@ import WorkflowFiles
 struct WorkerSettings {
     enum Serving: String, CaseIterable { case own, all }
 
-    static let options: [Option] = [
-        .workflows,
-        .value(
-            "serve", "own|all", "which subscriptions: those of the own workflow folder, or all in the database",
-            environment: ["OUTRIDER_SERVE"], fallback: "own"),
+    /// - Parameter serving: the default of `--serve`.
+    static func options(serving: Serving = .own) -> [Option] {
+        let serve = Option.value(
+            "serve", "own|all",
+            "which subscriptions, sagas and schedules: those of the own workflow folder, or all in the database",
+            environment: ["OUTRIDER_SERVE"], fallback: serving.rawValue)
+        return [.workflows, serve] + others
+    }
+
+    private static let others: [Option] = [
         .value(
             "listen", "ADDRESS", "where health, metrics and the API are served; off for nowhere",
             environment: ["OUTRIDER_LISTEN"],
@@ -110,13 +115,13 @@ struct WorkerSettings {
     }
 
     func configuration(
-        databaseURL: String, definitions: [Definition], exposing: [String: String] = [:]
+        databaseURL: String, definitions: [Definition], serving: Serving = .own, exposing: [String: String] = [:]
     ) throws -> WorkerConfiguration {
         var environment = arguments.environment
         if let folder = arguments["secrets-dir"] { environment["OUTRIDER_SECRETS_DIR"] = folder }
         var configuration = WorkerConfiguration(
             databaseURL: databaseURL, name: arguments["name"] ?? Self.defaultName, definitions: definitions,
-            servesAll: try arguments.choice("serve", default: Serving.own) == .all,
+            servesAll: try arguments.choice("serve", default: serving) == .all,
             secrets: Secrets(environment: environment) { Files.read($0) }, executable: "/proc/self/exe")
         configuration.lease = try arguments.duration("lease", default: configuration.lease)
         configuration.grace = try arguments.duration("grace", default: configuration.grace)

@@ -47,12 +47,16 @@ package enum TryOutcome: Sendable, Hashable {
 package struct TryError: Error, Sendable, Hashable {
     package var status: Int?
     package var type: String?
+    /// One line of all that was said.
     package var message: String
+    /// What a handler's problem said.
+    package var problem: Problem?
 
-    package init(status: Int? = nil, type: String? = nil, message: String) {
+    package init(status: Int? = nil, type: String? = nil, message: String, problem: Problem? = nil) {
         self.status = status
         self.type = type
         self.message = message
+        self.problem = problem
     }
 }
 
@@ -90,10 +94,12 @@ extension TryError {
     }
 
     init(_ answer: Answer) {
-        let said = [answer.problem?.title, answer.problem?.detail].compactMap(\.self).filter { !$0.isEmpty }
+        let cut = { (text: String?) in text.flatMap { $0.isEmpty ? nil : String($0.prefix(1000)) } }
+        let problem = answer.problem.map { Problem(type: $0.type, title: cut($0.title), detail: cut($0.detail)) }
+        let said = [problem?.title, problem?.detail].compactMap(\.self)
         var message = "HTTP \(answer.status)"
         if let result = answer.result { message += ", Outrider-Result: \(result.prefix(40))" }
         if !said.isEmpty { message += ": " + said.joined(separator: ": ").prefix(1000) }
-        self.init(status: answer.status, type: answer.problem?.type, message: message)
+        self.init(status: answer.status, type: problem?.type, message: message, problem: problem)
     }
 }

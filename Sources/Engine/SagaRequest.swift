@@ -65,9 +65,12 @@ extension SagaEvent.TryResult {
             return
         }
         let redacted = { (error: TryError) in
-            TryError(
-                status: error.status, type: error.type.map { redact($0).storable },
-                message: redact(error.message).storable)
+            let clean = { (text: String?) in text.map { redact($0).storable } }
+            return TryError(
+                status: error.status, type: clean(error.type), message: redact(error.message).storable,
+                problem: error.problem.map {
+                    Problem(type: clean($0.type), title: clean($0.title), detail: clean($0.detail))
+                })
         }
         switch TryOutcome(result, policy: policy, now: now) {
         case .succeeded:

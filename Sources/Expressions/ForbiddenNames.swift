@@ -1,4 +1,5 @@
-/// What of jq reaches out of the expression: other inputs, the process's environment, its output, its files.
+/// What of jq reaches out of the expression: other inputs, the process's environment, its output, its files; and numbers that jq
+/// would change.
 enum ForbiddenNames {
     private static let calls: [String: String] = [
         "input": "an expression sees one input, '.'", "inputs": "an expression sees one input, '.'",
@@ -35,6 +36,11 @@ enum ForbiddenNames {
                     throw .syntax(
                         message: "'$\(name)' names a module; an expression cannot read modules", offset: token.offset)
                 }
+            case .number(let digits) where InexactNumber.isInexact(digits):
+                throw .syntax(
+                    message:
+                        "the integer \(digits) is beyond 2^53, and jq would change it; give it in the input, or in YAML outside of the expression",
+                    offset: token.offset)
             default: break
             }
         }

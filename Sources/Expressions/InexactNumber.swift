@@ -28,6 +28,11 @@ enum InexactNumber {
         return nil
     }
 
+    /// Of a literal: whether it is an integer, without point and exponent, beyond 2^53.
+    static func isInexact(_ literal: String) -> Bool {
+        literal.utf8.allSatisfy(isDigit) && Int64(literal).map { $0 > limit } ?? true
+    }
+
     private static func skipString(_ json: [UInt8], _ next: inout Int) {
         next += 1
         while next < json.count, json[next] != UInt8(ascii: "\"") {

@@ -117,6 +117,9 @@ extension Failure {
 
     /// - Parameter reason: what it is called when the handler gives no problem type.
     init(_ error: TryError, or reason: String) {
-        self.init(type: error.type ?? reason, detail: error.message, status: error.status)
+        let said = error.problem
+        self.init(
+            type: error.type ?? reason, title: said?.title,
+            detail: said?.title == nil && said?.detail == nil ? error.message : said?.detail, status: error.status)
     }
 }

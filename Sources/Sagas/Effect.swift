@@ -22,8 +22,8 @@ package enum Effect: Sendable {
     case tellParent(SagaEvent.ChildOutcome)
     /// Same transaction: a dead letter.
     case bury(Letter)
-    /// Same transaction: the open dead letters of this saga are settled.
-    case settleLetters(by: String)
+    /// Same transaction: the open dead letters of this saga are settled, by another try or, for a reason, by giving up on it.
+    case settleLetters(by: String, discarding: String? = nil)
 
     package struct Evaluation: Sendable, Hashable {
         package var id: Int

@@ -52,7 +52,9 @@ extension Fact {
         case .terminated(let reason, let by):
             detail.add("reason", .string(reason))
             detail.add("by", .string(by))
-        case .suspended(let by), .resumed(let by): detail.add("by", .string(by))
+        case .suspended(let by, let reason), .resumed(let by, let reason):
+            detail.add("reason", reason)
+            detail.add("by", .string(by))
         case .signalled(let event, let payload, let by):
             detail.add("event", .string(event))
             detail.add("payload", payload)
@@ -82,11 +84,13 @@ extension Fact {
             detail.add("output", output)
             detail.add("by", by)
         case .late(let what): detail.add("what", .string(what))
-        case .retried(let input, let by):
+        case .retried(let input, let by, let reason):
             if let input { detail.add("input", input) }
+            detail.add("reason", reason)
             detail.add("by", .string(by))
-        case .resolved(let happened, let by):
+        case .resolved(let happened, let by, let reason):
             detail.add("happened", .bool(happened))
+            detail.add("reason", reason)
             detail.add("by", .string(by))
         }
         return detail.json
@@ -114,8 +118,8 @@ extension Fact {
                     op: op.flatMap { Op(rawValue: $0) } ?? .action, detail: detail["detail"]?.string,
                     interrupted: SagaState.Status(rawValue: text("interrupted")) ?? .running))
         case "terminated": kind = .terminated(reason: text("reason"), by: text("by"))
-        case "suspended": kind = .suspended(by: text("by"))
-        case "resumed": kind = .resumed(by: text("by"))
+        case "suspended": kind = .suspended(by: text("by"), reason: detail["reason"]?.string)
+        case "resumed": kind = .resumed(by: text("by"), reason: detail["reason"]?.string)
         case "signalled": kind = .signalled(event: text("event"), payload: value("payload"), by: text("by"))
         case "refused": kind = .refused(act: text("act"), reason: text("reason"), by: text("by"))
         case "hook_failed": kind = .hookFailed(hook: text("hook"), error: text("error"))
@@ -145,8 +149,10 @@ extension Fact {
         case "unknown": kind = .stepFailed(failure, isUnknown: true)
         case "skipped": kind = .skipped(reason: text("reason"), output: value("output"), by: detail["by"]?.string)
         case "late": kind = .late(text("what"))
-        case "retried": kind = .retried(input: detail["input"], by: text("by"))
-        case "resolved": kind = .resolved(happened: detail["happened"] == true, by: text("by"))
+        case "retried": kind = .retried(input: detail["input"], by: text("by"), reason: detail["reason"]?.string)
+        case "resolved":
+            kind = .resolved(
+                happened: detail["happened"] == true, by: text("by"), reason: detail["reason"]?.string)
         default: return nil
         }
         self.init(

@@ -32,8 +32,8 @@ package struct Fact: Sendable, Hashable {
         case failed(Failure)
         case stuck(Trouble)
         case terminated(reason: String, by: String)
-        case suspended(by: String)
-        case resumed(by: String)
+        case suspended(by: String, reason: String? = nil)
+        case resumed(by: String, reason: String? = nil)
         /// A signal came; it is kept until a step takes it.
         case signalled(event: String, payload: JSON, by: String)
         /// Something that was asked for and changes nothing in this state.
@@ -62,9 +62,9 @@ package struct Fact: Sendable, Hashable {
         /// An answer or callback that came when nobody waited for it; changes nothing.
         case late(String)
         /// An operator has it tried again, with another input if given.
-        case retried(input: JSON?, by: String)
+        case retried(input: JSON?, by: String, reason: String? = nil)
         /// An operator says what became of it.
-        case resolved(happened: Bool, by: String)
+        case resolved(happened: Bool, by: String, reason: String? = nil)
     }
 
     package struct Start: Sendable, Hashable {

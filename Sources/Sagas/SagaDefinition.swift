@@ -4,6 +4,7 @@ package import Primitives
 /// A long transaction over many services: its steps, and how each is undone. Immutable once applied under its version.
 package struct SagaDefinition: Sendable, Hashable {
     package static let defaultRetention = Duration.seconds(30 * 86_400)
+    package static let defaultAbortWait = Duration.seconds(30)
 
     package var name: String
     /// From 1. Other content under the same version is refused.
@@ -22,6 +23,8 @@ package struct SagaDefinition: Sendable, Hashable {
     package var output: ValueTemplate?
     /// Of the forward path; on expiry the saga aborts and compensates. Default none.
     package var timeout: Duration?
+    /// After the decision to abort a callback is awaited this long at most. Default 30 s.
+    package var abortWait: Duration = defaultAbortWait
     /// How long the ended saga and its history are kept. Default 30 d.
     package var retention: Duration = defaultRetention
     /// At least one.

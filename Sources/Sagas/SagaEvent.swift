@@ -54,11 +54,11 @@ package enum SagaEvent: Sendable {
     package enum Act: Sendable, Hashable {
         case cancel(reason: String)
         case terminate(reason: String)
-        case suspend
-        case resume
-        case retry(input: JSON?)
+        case suspend(reason: String? = nil)
+        case resume(reason: String? = nil)
+        case retry(input: JSON?, reason: String? = nil)
         case skip(step: String, reason: String, output: JSON)
-        case resolve(step: String, happened: Bool, output: JSON)
+        case resolve(step: String, happened: Bool, output: JSON, reason: String? = nil)
         /// Of the parent, which aborts: undo what has completed.
         case undo(reason: String)
 

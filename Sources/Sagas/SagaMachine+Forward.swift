@@ -153,9 +153,9 @@ extension SagaMachine {
         guard let failed = state.steps[path] else { return }
         let failure = (failed.error ?? Failure(type: "failed")).at(path)
         if state.hasPivoted {
-            getStuck(Trouble(.forward, step: path, detail: failure.detail ?? failure.type, interrupted: .running))
+            getStuck(Trouble(.forward, step: path, detail: failure.said ?? failure.type, interrupted: .running))
         } else if program.step(path)?.isPivot == true, failed.status == .unknown {
-            getStuck(Trouble(.pivot, step: path, detail: failure.detail ?? failure.type, interrupted: .running))
+            getStuck(Trouble(.pivot, step: path, detail: failure.said ?? failure.type, interrupted: .running))
         } else {
             abort(state.noted ?? failure)
         }
@@ -201,7 +201,7 @@ extension SagaMachine {
             let values = Bindings(publication.expressions, try result.get())
             let message = try publication.message(.hook(hook), values)
             if let failure = refusedMessages.removeValue(forKey: message.origin) {
-                return record(.hookFailed(hook: "on_\(hook.rawValue)", error: failure.detail ?? failure.type))
+                return record(.hookFailed(hook: "on_\(hook.rawValue)", error: failure.said ?? failure.type))
             }
             effects.append(.publish(message))
         } catch {

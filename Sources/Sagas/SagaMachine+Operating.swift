@@ -21,19 +21,19 @@ extension SagaMachine {
             record(.terminated(reason: reason, by: by))
             dropEvaluations()
             tellChildren(act)
-            effects.append(.settleLetters(by: by))
+            effects.append(.settleLetters(by: by, discarding: "terminated: \(reason)"))
             leave(.terminated)
-        case .suspend:
-            record(.suspended(by: by))
+        case .suspend(let reason):
+            record(.suspended(by: by, reason: reason))
             tellChildren(act)
-        case .resume:
-            record(.resumed(by: by))
+        case .resume(let reason):
+            record(.resumed(by: by, reason: reason))
             tellChildren(act)
             // What came due meanwhile.
             tick()
-        case .retry(let input): retry(input, by: by)
+        case .retry(let input, let reason): retry(input, reason, by: by)
         case .skip(_, let reason, let output): skip(reason, output, by: by)
-        case .resolve(_, let happened, let output): resolve(happened, output, by: by)
+        case .resolve(_, let happened, let output, let reason): resolve(happened, output, reason, by: by)
         case .undo(let reason):
             record(.aborting(Failure(type: "parent-aborted", detail: reason)))
         }
@@ -52,14 +52,14 @@ extension SagaMachine {
             return state.status.hasEnded
                 ? "the saga has ended" : state.suspendedAt != nil ? "the saga is suspended already" : nil
         case .resume: return state.suspendedAt == nil ? "the saga is not suspended" : nil
-        case .retry(let input):
+        case .retry(let input, _):
             guard let trouble = state.trouble else { return "the saga is not stuck" }
             return objection(toRetryOf: trouble, isEdited: input != nil)
         case .skip(let step, _, _):
             guard let trouble = state.trouble else { return "the saga is not stuck" }
             if trouble.reason == .pivot { return "the pivot's outcome is unknown: resolve it" }
             return objection(to: step, trouble)
-        case .resolve(let step, _, _):
+        case .resolve(let step, _, _, _):
             guard let trouble = state.trouble else { return "the saga is not stuck" }
             return objection(to: step, trouble)
         case .undo:
@@ -81,7 +81,10 @@ extension SagaMachine {
         guard trouble.op == .action, effort.mayHaveHappened else { return nil }
         switch program.step(path)?.action {
         case .run, .publish: return "\(path) may have happened, and would happen again: resolve or skip it"
-        case nil, .call, .parallel, .foreach, .choose, .wait, .await, .approve, .set, .fail: return nil
+        // Without a signal to go on with it would begin anew, and could be aborted after it has happened.
+        case .await, .wait, .set:
+            return trouble.reason == .pivot && effort.signal == nil ? "\(path) has happened: resolve it" : nil
+        case nil, .call, .parallel, .foreach, .choose, .approve, .fail: return nil
         }
     }
 
@@ -96,7 +99,7 @@ extension SagaMachine {
             // At the pivot: its outcome decides. Otherwise it goes back to work first, to abort.
             if state.trouble?.reason == .pivot { return record(.noted(failure)) }
             record(.retried(input: nil, by: by), state.trouble?.step, state.trouble?.op)
-            effects.append(.settleLetters(by: by))
+            effects.append(.settleLetters(by: by, discarding: "cancelled: \(reason)"))
         }
         if state.begunAt == nil { record(.begun(deadline: nil)) }
         abort(failure)
@@ -110,9 +113,9 @@ extension SagaMachine {
         }
     }
 
-    private mutating func retry(_ input: JSON?, by: String) {
+    private mutating func retry(_ input: JSON?, _ reason: String?, by: String) {
         guard let trouble = state.trouble else { return }
-        record(.retried(input: input, by: by), trouble.step, trouble.op)
+        record(.retried(input: input, by: by, reason: reason), trouble.step, trouble.op)
         effects.append(.settleLetters(by: by))
         tick()
     }
@@ -120,13 +123,16 @@ extension SagaMachine {
     private mutating func skip(_ reason: String, _ output: JSON, by: String) {
         guard let trouble = state.trouble, let path = trouble.step else { return }
         record(.skipped(reason: reason, output: output, by: by), path, trouble.op)
-        effects.append(.settleLetters(by: by))
+        effects.append(.settleLetters(by: by, discarding: "skipped: \(reason)"))
     }
 
-    private mutating func resolve(_ happened: Bool, _ output: JSON, by: String) {
+    private mutating func resolve(_ happened: Bool, _ output: JSON, _ reason: String?, by: String) {
         guard let trouble = state.trouble, let path = trouble.step else { return }
-        record(.resolved(happened: happened, by: by), path, trouble.op)
-        effects.append(.settleLetters(by: by))
+        record(.resolved(happened: happened, by: by, reason: reason), path, trouble.op)
+        let verdict =
+            happened ? "resolved: it happened" : trouble.reason == .pivot ? "resolved: it did not happen" : nil
+        effects.append(
+            .settleLetters(by: by, discarding: verdict.map { [$0, reason].compactMap(\.self).joined(separator: ": ") }))
         switch (trouble.op, happened) {
         case (_, true): record(.succeeded(output: output), path, trouble.op)
         case (.action, false) where trouble.reason == .pivot:

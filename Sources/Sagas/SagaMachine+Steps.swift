@@ -45,8 +45,11 @@ extension SagaMachine {
     private mutating func choose(_ index: Int?, _ path: StepPath) {
         var start = Fact.Start()
         start.choice = index
+        start.deadline = deadline(of: path)
         record(.started(start), path, .action)
     }
+
+    private func deadline(of path: StepPath) -> Timestamp? { program.step(path)?.deadline.map { now.adding($0) } }
 
     mutating func failExpression(_ path: StepPath, _ error: ExpressionError) {
         record(.stepFailed(Failure(error).at(path), isUnknown: false), path, .action)
@@ -64,11 +67,11 @@ extension SagaMachine {
     private mutating func start(_ step: Step, _ path: StepPath, _ values: Bindings) throws(ExpressionError) {
         var start = Fact.Start()
         start.compensates = step.compensation != nil
+        start.deadline = deadline(of: path)
         switch step.action {
         case .call(let call):
             start.input = try call.input(values)
             start.request = try call.request(values)
-            start.deadline = step.deadline.map { now.adding($0) }
             send(start, path, .action)
         case .publish(let publication):
             let message = try publication.message(.step(path, .action), values)
@@ -103,7 +106,6 @@ extension SagaMachine {
         case .run(let run):
             start.input = try run.input.resolve(values.value)
             start.phase = .child
-            start.deadline = step.deadline.map { now.adding($0) }
             let key = try run.key.map { (template) throws(ExpressionError) in try template.text(values.value) }
             start.compensates = true
             record(.started(start), path, .action)

@@ -79,12 +79,12 @@ extension SagaMachine {
         switch result {
         case .succeeded(let output): succeed(path, op, output)
         case .accepted:
-            let until = isAborting(op) ? min(end, countedNow.adding(Self.abortWait)) : end
+            let until = isAborting(op) ? min(end, countedNow.adding(program.definition.abortWait)) : end
             record(.accepted(until: until), path, op, attempt: effort.attempts)
         case .ongoing(let retryAfter):
             let policy = policy(path, op)
             let wait = max(policy.ongoingInterval, min(retryAfter ?? .zero, policy.retryAfterMax))
-            if isAborting(op) || !hasTime(wait, path, op, effort) {
+            if isAborting(op) || !hasTime(wait, path, op, effort, isOngoing: true) {
                 let failure = Failure(type: "ongoing", detail: "the handler is still at work")
                 return fail(path, op, failure, isUnknown: true)
             }
@@ -155,14 +155,19 @@ extension SagaMachine {
     }
 
     /// Whether a try that begins after this wait would still be of use.
-    private func hasTime(_ wait: Duration, _ path: StepPath, _ op: Op, _ effort: Effort) -> Bool {
-        limit(path, op, effort).map { countedNow.adding(wait) <= $0 } ?? true
+    private func hasTime(
+        _ wait: Duration, _ path: StepPath, _ op: Op, _ effort: Effort, isOngoing: Bool = false
+    ) -> Bool {
+        limit(path, op, effort, isOngoing: isOngoing).map { countedNow.adding(wait) <= $0 } ?? true
     }
 
-    private func limit(_ path: StepPath, _ op: Op, _ effort: Effort) -> Timestamp? {
+    /// `max_elapsed` is about retries: what a handler is at work on it may finish. A compensation has no other limit.
+    private func limit(_ path: StepPath, _ op: Op, _ effort: Effort, isOngoing: Bool) -> Timestamp? {
         var limits: [Timestamp] = []
         if let deadline = effort.deadline { limits.append(deadline) }
-        if let most = policy(path, op).maxElapsed, let began = effort.began { limits.append(began + most) }
+        if !isOngoing || op == .compensate, let most = policy(path, op).maxElapsed, let began = effort.began {
+            limits.append(began + most)
+        }
         // The pivot outlasts it, and there is no going back after it.
         if op == .action, !state.hasPivoted, program.step(path)?.isPivot != true, let deadline = state.deadline {
             limits.append(deadline)
@@ -183,7 +188,7 @@ extension SagaMachine {
         if op == .compensate {
             getStuck(
                 Trouble(
-                    .compensation, step: path, op: op, detail: failure.detail ?? failure.type,
+                    .compensation, step: path, op: op, detail: failure.said ?? failure.type,
                     interrupted: .compensating))
         }
     }
@@ -232,7 +237,10 @@ extension SagaMachine {
             !isEvaluating(path)
         else { return }
         switch effort.phase {
-        case .idle, .received, .trying: break
+        case .received, .trying: break
+        case .idle:
+            guard let deadline = containerDeadline(path, op, effort), deadline <= now else { return }
+            outlast(path)
         // After the decision to abort waits end at once, as failures: see `settle`.
         case .retrying where isAborting(op), .ongoing where isAborting(op), .timer where isAborting(op),
             .signal where isAborting(op):
@@ -240,7 +248,7 @@ extension SagaMachine {
         case .retrying, .ongoing:
             if let deadline = effort.deadline, deadline <= now {
                 fail(
-                    path, op, Failure(type: "deadline", detail: effort.lastError?.detail),
+                    path, op, Failure(type: "deadline", detail: effort.lastError?.said),
                     isUnknown: effort.isOpen)
             }
         case .callback(let until):
@@ -249,21 +257,47 @@ extension SagaMachine {
                 path, op, Failure(type: "timeout", detail: "no callback came in time"), happened: .unknown,
                 retryAfter: nil)
         case .timer(let until):
+            if let deadline = effort.deadline, deadline < until, deadline <= now { return miss(path) }
             if until <= now { finish(path, .null) }
-        case .signal(let name, let until?):
-            guard until <= now else { return }
+        case .signal(let name, let until):
+            guard let end = effort.endOfWait, end <= now else { return }
             // It came in time, and nobody has looked: inside a parallel that has failed and waits for others.
             if state.signals[name]?.first != nil { return takeSignal(path) }
+            if until != end { return miss(path) }
             if case .await(let waiting)? = program.step(path)?.action, waiting.onTimeout == .continue {
                 return finish(path, .null)
             }
             let failure = Failure(step: path, type: "timeout", detail: "no \(name) came in time")
             record(.stepFailed(failure, isUnknown: false), path, op)
-        case .signal(_, nil): break
         case .child:
             guard let deadline = childDeadline(path, effort), deadline <= now else { return }
             abort(Failure(step: path, type: "deadline", detail: "the sub-saga did not end in time"))
         }
+    }
+
+    /// A wait has reached the deadline of its step.
+    private mutating func miss(_ path: StepPath) {
+        record(
+            .stepFailed(Failure(step: path, type: "deadline", detail: "it did not end in time"), isUnknown: false),
+            path,
+            .action)
+    }
+
+    /// The steps inside have not ended at the deadline of the step that contains them: as when the saga's timeout comes.
+    private mutating func outlast(_ path: StepPath) {
+        let detail = "\(path) did not end within \(program.step(path)?.deadline?.text ?? "its deadline")"
+        if state.hasPivoted {
+            getStuck(Trouble(.timeout, detail: detail, interrupted: .running))
+        } else {
+            abort(Failure(step: path, type: "deadline", detail: detail))
+        }
+    }
+
+    private func containerDeadline(_ path: StepPath, _ op: Op, _ effort: Effort) -> Timestamp? {
+        guard op == .action, state.status == .running, state.noted == nil, state.steps[path]?.status == .running else {
+            return nil
+        }
+        return effort.deadline
     }
 
     /// When the wait for a sub-saga ends the saga. One that cannot be undone any more, by the pivot, is awaited.
@@ -283,10 +317,12 @@ extension SagaMachine {
             guard let step = state.steps[path] else { continue }
             for (op, effort) in [(Op.action, step.action), (.compensate, step.undo ?? Effort())] {
                 switch effort.phase {
-                case .idle, .received, .trying, .signal(_, nil): break
+                case .received, .trying: break
+                case .idle: if let deadline = containerDeadline(path, op, effort) { due.append(deadline) }
                 case .retrying(let at), .ongoing(let at):
                     if !isAborting(op) { due.append(effort.deadline.map { min($0, at) } ?? at) }
-                case .callback(let until), .timer(let until), .signal(_, let until?): due.append(until)
+                case .callback(let until): due.append(until)
+                case .timer, .signal: if let end = effort.endOfWait { due.append(end) }
                 case .child: if op == .action, let deadline = childDeadline(path, effort) { due.append(deadline) }
                 }
             }
@@ -312,6 +348,15 @@ extension SagaProgram {
 extension Effort {
     fileprivate var isAwaitingAnswer: Bool {
         if case .trying = phase { true } else { false }
+    }
+
+    /// When the wait for a time or a signal is over, one way or the other; nil when only a signal ends it.
+    fileprivate var endOfWait: Timestamp? {
+        switch phase {
+        case .timer(let until): min(until, deadline ?? .latest)
+        case .signal(_, let until): [until, deadline].compactMap(\.self).min()
+        case .idle, .trying, .retrying, .ongoing, .callback, .received, .child: nil
+        }
     }
 
     /// How long the answer or the callback is waited for.

@@ -162,10 +162,7 @@ extension SagaMachine {
         case (.action, .completed): finish(path, outcome.output)
         case (.action, .compensated), (.action, .failed):
             let failure = outcome.failure ?? Failure(type: outcome.status.rawValue)
-            record(
-                .stepFailed(
-                    Failure(step: path, type: failure.type, detail: failure.detail, status: failure.status),
-                    isUnknown: false), path, op)
+            record(.stepFailed(failure.at(path), isUnknown: false), path, op)
         case (.action, _):
             record(
                 .stepFailed(
@@ -173,7 +170,7 @@ extension SagaMachine {
                 path, op)
         case (.compensate, .compensated), (.compensate, .failed): record(.succeeded(output: .null), path, op)
         case (.compensate, _):
-            let detail = outcome.failure?.detail ?? "the sub-saga is \(outcome.status.rawValue)"
+            let detail = outcome.failure?.said ?? "the sub-saga is \(outcome.status.rawValue)"
             fail(path, op, Failure(type: "not-undone", detail: detail), isUnknown: false)
         }
     }

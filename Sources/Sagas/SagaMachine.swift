@@ -15,9 +15,6 @@ package import Primitives
 /// The states of a saga, of a step and of its tries are documented at `SagaState.Status`, `StepState.Status` and
 /// `Effort.Phase`.
 package struct SagaMachine: Sendable {
-    /// After the decision to abort a callback is awaited this long at most.
-    package static let abortWait = Duration.seconds(30)
-
     package let program: SagaProgram
     package let head: SagaHead
     package private(set) var state: SagaState

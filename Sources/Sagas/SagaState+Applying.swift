@@ -17,10 +17,10 @@ extension SagaState {
         if let path = fact.step {
             applyToStep(fact, path, fact.op ?? .action, program)
         }
-        applyToSaga(fact)
+        applyToSaga(fact, program)
     }
 
-    private mutating func applyToSaga(_ fact: Fact) {
+    private mutating func applyToSaga(_ fact: Fact, _ program: SagaProgram) {
         switch fact.kind {
         case .begun(let limit):
             begunAt = fact.at
@@ -29,7 +29,7 @@ extension SagaState {
             status = .compensating
             failure = reason
             noted = nil
-            capCallbacks(at: counted(fact.at).adding(SagaMachine.abortWait))
+            capCallbacks(at: counted(fact.at).adding(program.definition.abortWait))
         case .noted(let reason): noted = reason
         case .compensating(let paths):
             isUndoing = true
@@ -76,7 +76,15 @@ extension SagaState {
         status = reason.interrupted
         trouble = nil
         // A saga that was late is not late again at once.
+        dropPassedDeadlines(at: now)
+    }
+
+    /// Of the saga, and of the steps that contain what is at work.
+    private mutating func dropPassedDeadlines(at now: Timestamp) {
         if let limit = deadline, limit <= now { deadline = nil }
+        for path in starts where steps[path]?.status == .running && steps[path]?.action.phase == .idle {
+            if let limit = steps[path]?.action.deadline, limit <= now { steps[path]?.action.deadline = nil }
+        }
     }
 
     private mutating func capCallbacks(at end: Timestamp) {
@@ -102,14 +110,14 @@ extension SagaState {
         case .started(let start): startStep(start, fact, path, op, program)
         case .sent, .tryFailed, .postponed, .ongoing, .accepted, .heartbeat, .lost, .received: goOn(fact, path, op)
         case .succeeded, .stepFailed, .skipped: endStep(fact, path, op, program)
-        case .retried(let input, _): retryStep(input, fact.at, path, op, program)
-        case .resolved(happened: false, _):
+        case .retried(let input, _, _): retryStep(input, fact.at, path, op, program)
+        case .resolved(happened: false, _, _):
             change(path, op) { effort in
                 effort.mayHaveHappened = false
                 effort.isOngoing = false
             }
         case .begun, .aborting, .noted, .compensating, .completed, .compensated, .failed, .stuck, .terminated,
-            .suspended, .resumed, .signalled, .refused, .hookFailed, .late, .resolved(happened: true, _):
+            .suspended, .resumed, .signalled, .refused, .hookFailed, .late, .resolved(happened: true, _, _):
             break
         }
     }
@@ -216,7 +224,7 @@ extension SagaState {
             if program.step(path)?.isPivot == true {
                 hasPivoted = true
                 // What came while it was under way is dropped, a timeout too.
-                if let limit = deadline, limit <= counted(fact.at) { deadline = nil }
+                dropPassedDeadlines(at: counted(fact.at))
                 noted = nil
             }
         case .skipped(_, let value, let by):
@@ -303,6 +311,7 @@ extension Effort {
 extension Failure {
     package var json: JSON {
         var members: [(name: String, value: JSON)] = [("type", .string(type))]
+        if let title { members.append(("title", .string(title))) }
         if let detail { members.append(("detail", .string(detail))) }
         if let status { members.append(("status", JSON(status))) }
         if let step { members.append(("step", .string(step.text))) }
@@ -312,6 +321,6 @@ extension Failure {
     package init(_ json: JSON) {
         self.init(
             step: json["step"]?.string.map { StepPath($0) }, type: json["type"]?.string ?? "failed",
-            detail: json["detail"]?.string, status: json["status"]?.int)
+            title: json["title"]?.string, detail: json["detail"]?.string, status: json["status"]?.int)
     }
 }

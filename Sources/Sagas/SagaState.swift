@@ -57,18 +57,33 @@ package struct Failure: Error, Sendable, Hashable {
     package var step: StepPath?
     /// A problem type of the handler, or one of our own: `exhausted`, `refused`, `timeout`, `deadline`, `expression`, `cancelled`, …
     package var type: String
+    /// Of a handler's problem (RFC 9457).
+    package var title: String?
     package var detail: String?
     package var status: Int?
 
-    package init(step: StepPath? = nil, type: String, detail: String? = nil, status: Int? = nil) {
+    package init(
+        step: StepPath? = nil, type: String, title: String? = nil, detail: String? = nil, status: Int? = nil
+    ) {
         self.step = step
         self.type = type
+        self.title = title
         self.detail = detail
         self.status = status
     }
 
     package func at(_ step: StepPath) -> Failure {
-        Failure(step: step, type: type, detail: detail, status: status)
+        var failure = self
+        failure.step = step
+        return failure
+    }
+
+    /// All that is known but the type: `HTTP 402: Declined: no funds`.
+    package var said: String? {
+        var parts = [title, detail].compactMap(\.self)
+        // An answer without a problem is told by its status already.
+        if let status, detail?.hasPrefix("HTTP ") != true { parts.insert("HTTP \(status)", at: 0) }
+        return parts.isEmpty ? nil : parts.joined(separator: ": ")
     }
 }
 

@@ -12,9 +12,10 @@ package struct Step: Sendable, Hashable {
     /// `if:`; the step is skipped when it yields false or null.
     package var condition: Expression?
     package var retry = RetryPolicy()
-    /// Of one try; of an async call until its callback. Default 30 s.
+    /// Of one try of a call; of an async one until its callback. Default 30 s.
     package var timeout: Duration = defaultTimeout
-    /// Of the whole step with all its tries and the waits between them. Default none but the saga's timeout.
+    /// Of the whole step: its tries and the waits between them, what it waits for, the steps inside. Default none but the saga's
+    /// timeout.
     package var deadline: Duration?
     package var compensation: Compensation?
     /// The point of no return: once it has succeeded, the rest only goes forward.

@@ -105,23 +105,23 @@ extension Operations {
         try connection.query("select outrider.terminate_saga(\(id), \(reason))")
     }
 
-    package func suspend(_ id: UUID) throws {
-        try connection.query("select outrider.suspend_saga(\(id))")
+    package func suspend(_ id: UUID, reason: String?) throws {
+        try connection.query("select outrider.suspend_saga(\(id), \(reason))")
     }
 
-    package func resumeSaga(_ id: UUID) throws {
-        try connection.query("select outrider.resume_saga(\(id))")
+    package func resumeSaga(_ id: UUID, reason: String?) throws {
+        try connection.query("select outrider.resume_saga(\(id), \(reason))")
     }
 
-    package func retry(_ id: UUID, input: String?) throws {
-        try connection.query("select outrider.retry_saga(\(id), \(input)::jsonb)")
+    package func retry(_ id: UUID, input: String?, reason: String?) throws {
+        try connection.query("select outrider.retry_saga(\(id), \(input)::jsonb, \(reason))")
     }
 
     package func skip(_ id: UUID, step: String, reason: String, output: String?) throws {
         try connection.query("select outrider.skip_step(\(id), \(step), \(reason), \(output)::jsonb)")
     }
 
-    package func resolve(_ id: UUID, step: String, happened: Bool, output: String?) throws {
-        try connection.query("select outrider.resolve_step(\(id), \(step), \(happened), \(output)::jsonb)")
+    package func resolve(_ id: UUID, step: String, happened: Bool, output: String?, reason: String?) throws {
+        try connection.query("select outrider.resolve_step(\(id), \(step), \(happened), \(output)::jsonb, \(reason))")
     }
 }

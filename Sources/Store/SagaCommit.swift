@@ -14,8 +14,7 @@ package struct SagaCommit: Sendable {
     package var childActs: [(step: StepPath, act: SagaEvent.Act)] = []
     package var outcome: SagaEvent.ChildOutcome?
     package var letters: [Effect.Letter] = []
-    /// Who settled its open dead letters.
-    package var settledBy: String?
+    package var settled: Settlement?
     package var callbacks: [CallbackToken] = []
     /// Mail that it has taken.
     package var readMail: [Int64] = []
@@ -28,6 +27,18 @@ package struct SagaCommit: Sendable {
     /// Numbers what is written about a saga that this worker has not in memory: a late answer, a row to give back. Nil for a
     /// decision.
     package var aside: Int?
+
+    /// Of its open dead letters.
+    package struct Settlement: Sendable {
+        package var by: String
+        /// Why nothing more comes of them; nil when what they tell of is tried again.
+        package var discarding: String?
+
+        package init(by: String, discarding: String?) {
+            self.by = by
+            self.discarding = discarding
+        }
+    }
 
     package struct Child: Sendable {
         package var step: StepPath

@@ -326,7 +326,9 @@ extension SagaEvent.Callback {
         case "complete": self = .completed(payload)
         case "fail":
             self = .failed(
-                Failure(type: payload["type"]?.string ?? "failed", detail: payload["detail"]?.string ?? payload.string))
+                Failure(
+                    type: payload["type"]?.string ?? "failed", title: payload["title"]?.string,
+                    detail: payload["detail"]?.string ?? payload.string))
         case "heartbeat": self = .heartbeat(.milliseconds(Int64((payload["seconds"]?.double ?? 0) * 1000)))
         default: return nil
         }
@@ -340,12 +342,14 @@ extension SagaEvent.Act {
         switch name {
         case "cancel": self = .cancel(reason: reason)
         case "terminate": self = .terminate(reason: reason)
-        case "suspend": self = .suspend
-        case "resume": self = .resume
-        case "retry": self = .retry(input: payload["input"])
+        case "suspend": self = .suspend(reason: payload["reason"]?.string)
+        case "resume": self = .resume(reason: payload["reason"]?.string)
+        case "retry": self = .retry(input: payload["input"], reason: payload["reason"]?.string)
         case "skip": self = .skip(step: step, reason: reason, output: payload["output"] ?? .null)
         case "resolve":
-            self = .resolve(step: step, happened: payload["happened"] == true, output: payload["output"] ?? .null)
+            self = .resolve(
+                step: step, happened: payload["happened"] == true, output: payload["output"] ?? .null,
+                reason: payload["reason"]?.string)
         case "undo": self = .undo(reason: reason)
         default: return nil
         }
@@ -355,7 +359,8 @@ extension SagaEvent.Act {
     var payload: JSON {
         switch self {
         case .cancel(let reason), .terminate(let reason), .undo(let reason): ["reason": .string(reason)]
-        case .suspend, .resume, .retry, .skip, .resolve: .null
+        case .suspend(let reason), .resume(let reason): ["reason": JSON(reason)]
+        case .retry, .skip, .resolve: .null
         }
     }
 }

@@ -102,11 +102,13 @@ enum SagaWriting {
             + commit.children.map { (.step($0.step, .action), start(of: $0, by: commit.saga)) }
     }
 
-    /// To and from sub-sagas: rare, so one statement each.
+    /// To and from sub-sagas: rare, so one statement each. They are started in the order of their keys, whoever's decisions they
+    /// are: crosswise two workers would wait for each other's.
     private static func sagas(_ commits: [SagaCommit]) -> [SQL] {
-        var statements: [SQL] = []
+        let children = commits.flatMap { commit in commit.children.map { (child: $0, parent: commit.saga) } }
+        var statements = children.sorted { ($0.child.saga, $0.child.key ?? "") < ($1.child.saga, $1.child.key ?? "") }
+            .map { start(of: $0.child, by: $0.parent) }
         for commit in commits {
-            statements += commit.children.map { start(of: $0, by: commit.saga) }
             for (step, act) in commit.childActs {
                 statements.append(
                     "select outrider.tell_child(\(commit.saga), \(step.text), \(act.name), \(act.payload)::jsonb)")
@@ -120,11 +122,15 @@ enum SagaWriting {
 
     private static func letters(_ commits: [SagaCommit]) -> [SQL] {
         var statements: [SQL] = commits.compactMap { commit in
-            commit.settledBy.map { by in
-                """
-                update outrider.dead_letter d set redriven_at = clock_timestamp(), redriven_by = \(by)
-                where d.saga_id = \(commit.saga) and d.redriven_at is null and d.discarded_at is null
-                """
+            commit.settled.map { settled in
+                let act: SQL =
+                    settled.discarding.map { reason in
+                        "discarded_at = clock_timestamp(), discarded_by = \(settled.by), discard_reason = \(reason)"
+                    } ?? "redriven_at = clock_timestamp(), redriven_by = \(settled.by)"
+                return """
+                    update outrider.dead_letter d set \(act)
+                    where d.saga_id = \(commit.saga) and d.redriven_at is null and d.discarded_at is null
+                    """
             }
         }
         for commit in commits {

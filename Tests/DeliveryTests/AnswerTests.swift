@@ -49,6 +49,10 @@ struct AnswerTests {
         let answer = Answer(
             status: 422, problem: Problem(type: "t", title: "Card declined", detail: "Insufficient funds"))
         guard case .refused(let error) = TryOutcome(answer, policy: RetryPolicy()) else { return #expect(Bool(false)) }
-        #expect(error == TryError(status: 422, type: "t", message: "HTTP 422: Card declined: Insufficient funds"))
+        #expect(
+            error
+                == TryError(
+                    status: 422, type: "t", message: "HTTP 422: Card declined: Insufficient funds",
+                    problem: Problem(type: "t", title: "Card declined", detail: "Insufficient funds")))
     }
 }

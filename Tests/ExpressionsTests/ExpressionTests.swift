@@ -14,7 +14,7 @@ import Testing
     @Test(arguments: [
         ".a + 1", ".a?", ".a[]", ".a[1:2]", ".a[.b]", "..", "a", ".a | .b", "$env", "$env[0]", "$x.a",
         ".a[99999999999]", #""a""#,
-        ".a.[0]x", ".a .b | .", "[.a]", ".[1.5]", #"."\(1)""#,
+        ".a.[0]x", ".a .b | .", ".a + 9007199254740992", ".a * 1e300", "[.a]", ".[1.5]", #"."\(1)""#,
     ])
     func anythingElseDoes(source: String) throws {
         #expect(try Expression(source).kind == .jq)
@@ -55,6 +55,11 @@ import Testing
         ("{(input): 1}", "'input' is not available in expressions; an expression sees one input, '.'", 2),
         ("{a: 1, b: input}", "'input' is not available in expressions; an expression sees one input, '.'", 10),
         ("[{a: 1}, input]", "'input' is not available in expressions; an expression sees one input, '.'", 9),
+        (
+            ".a + 9007199254740993",
+            "the integer 9007199254740993 is beyond 2^53, and jq would change it; give it in the input, or in YAML outside of the expression",
+            5
+        ),
         ("", "the expression is empty", 0),
         ("(.a", "a bracket is not closed", 0),
         ("[.a)", "found ')'; expected ']'", 3),

@@ -88,10 +88,13 @@ struct SagaAPITests {
         }
     }
 
-    @Test func aBodyIsJSONAndSaysSo() async throws {
+    @Test func aBodyIsJSONWhichAPageMustSay() async throws {
         try await APISagas.with { _, sidecar, _ in
             for headers in [[], ["Content-Type: text/plain"], ["Content-Type: application/x-www-form-urlencoded"]] {
-                try await sidecar.post("/v1/sagas/handover", "{}", headers: headers)
+                #expect(try await sidecar.post("/v1/sagas/handover", "{}", headers: headers).status == 201)
+                try await sidecar.post("/v1/sagas/handover", "a=b", headers: headers)
+                    .isProblem(400, "about:blank", "The body is not JSON")
+                try await sidecar.post("/v1/sagas/handover", "{}", headers: headers + ["Origin: http://localhost:3000"])
                     .isProblem(415, "about:blank", "Send Content-Type: application/json.")
             }
             for type in ["application/json; charset=utf-8", "Application/JSON", "application/cloudevents+json"] {
@@ -295,7 +298,7 @@ struct SagaAPITests {
                 ("\(id)/cancel", "{}", 400, "about:blank", "reason is missing"),
                 ("\(id)/cancel", #"{"reason": " "}"#, 400, "urn:outrider:OR005", "a reason is missing"),
                 ("\(id)/terminate", "", 400, "about:blank", "reason is missing"),
-                ("\(id)/suspend", #"{"reason": "x"}"#, 400, "about:blank", "There is no member 'reason'"),
+                ("\(id)/suspend", #"{"reson": "x"}"#, 400, "about:blank", "Did you mean reason?"),
                 ("\(id)/resume", "", 409, "urn:outrider:OR006", "is not suspended"),
                 ("\(id)/retry", "", 409, "urn:outrider:OR006", "is not stuck"),
                 ("\(id)/skip", #"{"step": "hand", "reason": "x"}"#, 409, "urn:outrider:OR006", "is not stuck"),
@@ -317,7 +320,8 @@ struct SagaAPITests {
         try await APISagas.with { scene, sidecar, _ in
             let id = try await sidecar.start("ship")
             _ = try await scene.shipment()
-            #expect(try await sidecar.post("/v1/sagas/\(id)/suspend").status == 202)
+            #expect(
+                try await sidecar.post("/v1/sagas/\(id)/suspend", #"{"reason": "the shop is closed"}"#).status == 202)
             try await eventually("it is suspended") {
                 try await sidecar.show("/v1/sagas/\(id)").json["suspended"] == true
             }
@@ -346,12 +350,21 @@ struct SagaAPITests {
 
     /// What a person does with a saga that is stuck after its pivot, and what its step's output is then.
     @Test(arguments: [
-        ("retry", #"{"input": {"card": "good"}}"#, #"{"path":"/charge"}"#),
-        ("skip", #"{"step": "receipt", "reason": "done by hand", "output": {"by": "hand"}}"#, #"{"by":"hand"}"#),
-        ("resolve", #"{"step": "receipt", "happened": true, "output": {"by": "phone"}}"#, #"{"by":"phone"}"#),
+        (
+            "retry", #"{"reason": "another card", "input": {"card": "good"}}"#, #"{"path":"/charge"}"#,
+            "retried another card", "redriven"
+        ),
+        (
+            "skip", #"{"step": "receipt", "reason": "done by hand", "output": {"by": "hand"}}"#, #"{"by":"hand"}"#,
+            "skipped done by hand", "skipped: done by hand"
+        ),
+        (
+            "resolve", #"{"step": "receipt", "happened": true, "output": {"by": "phone"}, "reason": "they said so"}"#,
+            #"{"by":"phone"}"#, "resolved they said so", "resolved: it happened: they said so"
+        ),
     ])
-    func aStuckSagaIsPutRight(act: String, body: String, output: String) async throws {
-        try await APISagas.with { _, sidecar, _ in
+    func aStuckSagaIsPutRight(act: String, body: String, output: String, event: String, letter: String) async throws {
+        try await APISagas.with { scene, sidecar, _ in
             let answer = try await sidecar.post("/v1/sagas/pay?wait=30s", #"{"card": "declined"}"#)
             #expect(answer.json["status"] == "stuck")
             let id = try #require(answer.json["id"]?.string)
@@ -364,6 +377,16 @@ struct SagaAPITests {
             try await sidecar.waitUntil(id, is: "completed")
             let saga = try await sidecar.show("/v1/sagas/\(id)").json
             #expect(saga["output"] == ["receipt": try JSON(parsing: output)])
+            let events = (saga["history"]?.array ?? []).map {
+                "\($0["event"]?.string ?? "") \($0["detail"]?["reason"]?.string ?? "")"
+            }
+            #expect(events.contains(event), "\(events)")
+            #expect(
+                try await scene.database.value(
+                    """
+                    select string_agg(case when redriven_at is not null then 'redriven' else discard_reason end, ', ' order by dead_at)
+                    from outrider.dead_letters
+                    """, as: String.self) == "redriven, \(letter)")
         }
     }
 

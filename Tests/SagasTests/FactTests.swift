@@ -7,7 +7,7 @@ import Testing
 struct FactTests {
     private static let time = Timestamp(microseconds: 1_800_000_000_123_456)
     private static let failures = [
-        Failure(type: "no"), Failure(step: StepPath("a[1].b"), type: "no", detail: "why", status: 422),
+        Failure(type: "no"), Failure(step: StepPath("a[1].b"), type: "no", title: "No", detail: "why", status: 422),
     ]
 
     private static var kinds: [Fact.Kind] {
@@ -20,7 +20,9 @@ struct FactTests {
             .heartbeat(until: time), .lost, .received(event: "e", payload: ["x": 1]), .succeeded(output: .null),
             .succeeded(output: "x"), .skipped(reason: "r", output: .null, by: nil),
             .skipped(reason: "r", output: 1, by: "b"), .late("what"), .retried(input: nil, by: "b"),
-            .retried(input: .null, by: "b"), .retried(input: 1, by: "b"), .resolved(happened: true, by: "b"),
+            .retried(input: .null, by: "b"), .retried(input: 1, by: "b", reason: "r"), .suspended(by: "b", reason: "r"),
+            .resumed(by: "b", reason: "r"), .resolved(happened: false, by: "b", reason: "r"),
+            .resolved(happened: true, by: "b"),
             .resolved(happened: false, by: "b"), .started(Fact.Start()),
         ]
         for failure in failures {

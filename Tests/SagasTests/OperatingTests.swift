@@ -94,7 +94,7 @@ struct OperatingTests {
 
     @Test(arguments: Situation.allCases) func nothingBeginsWhileSuspended(situation: Situation) {
         var saga = situation.saga
-        #expect(saga.ask(.suspend) == [])
+        #expect(saga.ask(.suspend()) == [])
         guard !situation.expected.hasEnded else { return #expect(saga.history.last == "refused") }
         #expect(saga.due == nil)
         #expect(saga.tick(after: .seconds(1000)) == [])
@@ -136,19 +136,19 @@ struct OperatingTests {
     @Test func whatWasInFlightIsRecordedAndGoesOnAfterwards() {
         var saga = SagaRun(.call("a"), .call("b"))
         _ = saga.begin()
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         #expect(saga.succeed("a") == [])
         #expect(saga.step("a").status == .succeeded)
-        #expect(saga.ask(.resume) == ["call b"])
+        #expect(saga.ask(.resume()) == ["call b"])
     }
 
     @Test func sagaThatIsSuspendedBeforeItBeginsBeginsAfterwards() {
         var saga = SagaRun(.call("a")) { $0.timeout = .seconds(60) }
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
         #expect(saga.begin() == [])
         saga.pass(.seconds(1000))
-        #expect(saga.ask(.resume) == ["call a"])
+        #expect(saga.ask(.resume()) == ["call a"])
         #expect(saga.due == .seconds(2060))
     }
 
@@ -156,9 +156,9 @@ struct OperatingTests {
         var saga = SagaRun(.await("w", "x")) { $0.timeout = .seconds(60) }
         _ = saga.begin()
         saga.pass(.seconds(50))
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
-        #expect(saga.ask(.resume) == [])
+        #expect(saga.ask(.resume()) == [])
         #expect(saga.due == .seconds(1060))
         #expect(saga.tickWhenDue() == ["tell parent failed"])
     }
@@ -169,9 +169,9 @@ struct OperatingTests {
                 "p", [.await("w", "x", timeout: .seconds(60))], [.asyncCall("a").timeout(.seconds(70))]))
         _ = saga.begin()
         _ = saga.answer("p.b1.a", .accepted)
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
-        _ = saga.ask(.resume)
+        _ = saga.ask(.resume())
         #expect(saga.step("p.b0.w").action.phase == .signal(name: "x", until: SagaRun.start + .seconds(1060)))
         #expect(saga.step("p.b1.a").action.phase == .callback(until: SagaRun.start + .seconds(1070)))
     }
@@ -185,9 +185,9 @@ struct OperatingTests {
             }.deadline(.seconds(10)))
         _ = saga.begin()
         _ = saga.answer("a", .unreachable)
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
-        #expect(saga.ask(.resume) == ["call a#2"])
+        #expect(saga.ask(.resume()) == ["call a#2"])
         #expect(saga.answer("a", .unreachable) == [])
         #expect(saga.tickWhenDue() == ["call a#3"])
     }
@@ -195,31 +195,31 @@ struct OperatingTests {
     @Test func timerDoesNotStandStill() {
         var saga = SagaRun(.wait("w", .seconds(60)), .call("a"))
         _ = saga.begin()
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
-        #expect(saga.ask(.resume) == ["call a"])
+        #expect(saga.ask(.resume()) == ["call a"])
     }
 
     @Test func cancelWhileSuspendedIsCarriedOutAfterwards() {
         var saga = SagaRun(.call("a").undone(), .call("b").undone())
         _ = saga.begin()
         _ = saga.succeed("a")
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         #expect(saga.ask(cancel) == [])
         #expect(saga.status == .compensating)
         #expect(saga.succeed("b") == [])
-        #expect(saga.ask(.resume) == ["undo b"])
+        #expect(saga.ask(.resume()) == ["undo b"])
     }
 
     @Test func callbackIsAwaitedForAbortWaitAfterACancelDuringSuspension() {
         var saga = SagaRun(.asyncCall("a").timeout(.seconds(7200)).undone())
         _ = saga.begin()
         _ = saga.answer("a", .accepted)
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
         _ = saga.ask(cancel)
         saga.pass(.seconds(1000))
-        #expect(saga.ask(.resume) == [])
+        #expect(saga.ask(.resume()) == [])
         #expect(saga.due == .seconds(2030))
     }
 
@@ -227,11 +227,11 @@ struct OperatingTests {
         var saga = SagaRun(.asyncCall("a").timeout(.seconds(50)))
         _ = saga.begin()
         _ = saga.answer("a", .accepted)
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
         #expect(saga.callBack("a", .heartbeat(.seconds(80))) == [])
         saga.pass(.seconds(1000))
-        _ = saga.ask(.resume)
+        _ = saga.ask(.resume())
         #expect(saga.due == .seconds(2080))
     }
 
@@ -239,34 +239,34 @@ struct OperatingTests {
         var saga = SagaRun(.call("a").undone(), .fail("f", "no"))
         _ = saga.begin()
         _ = saga.succeed("a")
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         #expect(saga.answer("a", op: .compensate, .refusal) == ["bury compensation a"])
         #expect(saga.ask(.retry(input: nil)) == ["settle letters"])
-        #expect(saga.ask(.resume) == ["undo a#2"])
+        #expect(saga.ask(.resume()) == ["undo a#2"])
     }
 
     @Test func deadlineOfARetryDuringSuspensionCountsFromTheResumption() {
         var saga = SagaRun(.set("p", .literal(1)).pivot(), .call("a").deadline(.seconds(60)))
         _ = saga.begin()
         _ = saga.refuse("a")
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         saga.pass(.seconds(1000))
         _ = saga.ask(.retry(input: nil))
         saga.pass(.seconds(1000))
-        #expect(saga.ask(.resume) == ["call a#2"])
+        #expect(saga.ask(.resume()) == ["call a#2"])
         #expect(saga.step("a").action.deadline == SagaRun.start + .seconds(2060))
     }
 
     @Test func suspendingTwiceAndResumingTwiceAreRefused() {
         var saga = SagaRun(.call("a"))
         _ = saga.begin()
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         let before = saga.state
         saga.pass(.seconds(10))
-        _ = saga.ask(.suspend)
+        _ = saga.ask(.suspend())
         #expect(saga.state == before)
-        _ = saga.ask(.resume)
-        #expect(saga.ask(.resume) == [])
+        _ = saga.ask(.resume())
+        #expect(saga.ask(.resume()) == [])
         #expect(saga.history.last == "refused")
     }
 

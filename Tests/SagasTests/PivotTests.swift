@@ -310,4 +310,28 @@ struct PivotTests {
         #expect(saga.answer("p", .unknown) == ["bury pivot p"])
         return saga
     }
+
+    /// Its output cannot be made. Begun anew it could be aborted, by a cancel that was noted, though it has happened.
+    @Test(arguments: [
+        Step.await("p", "x", timeout: .seconds(1), onTimeout: .continue), .wait("p", .seconds(1)),
+        .set("p", .literal(1)),
+    ])
+    func aPivotOfItsOwnThatHasHappenedIsNotBegunAnew(step: Step) {
+        var saga = SagaRun(
+            .call("a").undone(),
+            step.with {
+                $0.isPivot = true
+                $0.output = .value(".output | error")
+            })
+        saga.results[".output | error"] = .failure(.failed(message: "no"))
+        _ = saga.begin()
+        _ = saga.succeed("a")
+        _ = saga.tick(after: .seconds(1))
+        #expect(saga.state.trouble?.reason == .pivot)
+        _ = saga.ask(.retry(input: nil))
+        #expect(saga.status == .stuck)
+        #expect(saga.history.last == "refused")
+        #expect(
+            saga.ask(.resolve(step: "p", happened: true, output: 2)) == ["settle letters", "tell parent completed"])
+    }
 }

@@ -310,13 +310,23 @@ struct SemanticsTests {
         #expect(saga.due == .seconds(7200))
         saga.pass(.seconds(100))
         #expect(saga.refuse("p.b1.b") == [])
-        #expect(saga.due == .seconds(100) + SagaMachine.abortWait)
+        #expect(saga.due == .seconds(100) + SagaDefinition.defaultAbortWait)
         #expect(saga.tickWhenDue() == ["undo p.b0.a"])
         #expect(saga.step("p.b0.a").status == .unknown)
         let before = saga.state
         #expect(saga.callBack("p.b0.a", send: 1, .completed(1)) == [])
         #expect(saga.state == before)
         #expect(saga.history.last == "late p.b0.a")
+    }
+
+    @Test func abortWaitIsTheSagasOwn() {
+        var saga = SagaRun(.parallel("p", [.asyncCall("a").undone().timeout(.seconds(7200))], [.call("b")])) {
+            $0.abortWait = .seconds(5)
+        }
+        _ = saga.begin()
+        _ = saga.answer("p.b0.a", .accepted)
+        #expect(saga.refuse("p.b1.b") == [])
+        #expect(saga.due == .seconds(5))
     }
 
     @Test func asyncCallThatIsAcceptedAfterTheDecisionIsAwaitedForAtMostAbortWait() {
@@ -326,7 +336,7 @@ struct SemanticsTests {
         #expect(saga.refuse("p.b1.b") == [])
         saga.pass(.seconds(10))
         #expect(saga.answer("p.b0.a", .accepted) == [])
-        #expect(saga.due == .seconds(10) + SagaMachine.abortWait)
+        #expect(saga.due == .seconds(10) + SagaDefinition.defaultAbortWait)
         #expect(saga.callBack("p.b0.a", .completed(1)) == ["undo p.b0.a"])
     }
 

@@ -139,8 +139,8 @@ struct SubSagaTests {
 
     @Test func parentsSuspensionAndTerminationReachItsSubSagas() {
         var saga = parent()
-        #expect(saga.ask(.suspend) == ["tell child s suspend"])
-        #expect(saga.ask(.resume) == ["tell child s resume"])
+        #expect(saga.ask(.suspend()) == ["tell child s suspend"])
+        #expect(saga.ask(.resume()) == ["tell child s resume"])
         #expect(
             saga.ask(.terminate(reason: "x")) == ["tell child s terminate", "settle letters", "tell parent terminated"])
     }

@@ -249,6 +249,15 @@ struct TryingTests {
         #expect(saga.succeed("a") == ["tell parent completed"])
     }
 
+    @Test func ongoingIsNotLimitedByWhatRetriesAreLimitedBy() {
+        var saga = SagaRun(.call("a").retried(3) { $0.maxElapsed = .seconds(10) })
+        _ = saga.begin()
+        saga.pass(.seconds(100))
+        #expect(saga.answer("a", .ongoing(retryAfter: nil)) == [])
+        #expect(saga.tickWhenDue() == ["call a#2"])
+        #expect(saga.answer("a", .unknown) == ["tell parent failed"])
+    }
+
     @Test func ongoingEndsWithTheDeadlineAndMayHaveHappened() {
         var saga = SagaRun(.call("a").deadline(.seconds(2)).undone())
         _ = saga.begin()

@@ -16,7 +16,7 @@ extension Command {
             value of OUTRIDER_ADMIN_TOKEN, without which the worker does not start there. /openapi.json tells what
             can be asked for. Callbacks of async steps need only the token that came with the request.
             """,
-        options: [.databaseURL] + WorkerSettings.options,
+        options: [.databaseURL] + WorkerSettings.options(),
         examples: [
             "OUTRIDER_DATABASE_URL=postgresql://worker@db/shop outrider run --workflows Workflows",
             "outrider run --serve all --listen off --log json",

@@ -22,15 +22,25 @@ extension Command {
             return { try $0.terminate($1, reason: reason) }
         },
         act(
-            "suspend", "stops one from starting anything new; its deadlines stand still", usage: "ID"
-        ) { _, _ in { try $0.suspend($1) } },
-        act("resume", "lets a suspended one go on", usage: "ID") { _, _ in { try $0.resumeSaga($1) } },
-        act(
-            "retry", "has a stuck one try again what it is stuck at", usage: "ID [--input JSON]",
-            options: [.value("input", "JSON", "another body for the request, which then has another idempotency key")]
+            "suspend", "stops one from starting anything new; its deadlines stand still", usage: "ID [--reason WHY]",
+            options: [.reason]
         ) { arguments, _ in
-            let input = try arguments.document(option: "input")
-            return { try $0.retry($1, input: input) }
+            let reason = arguments["reason"]
+            return { try $0.suspend($1, reason: reason) }
+        },
+        act("resume", "lets a suspended one go on", usage: "ID [--reason WHY]", options: [.reason]) { arguments, _ in
+            let reason = arguments["reason"]
+            return { try $0.resumeSaga($1, reason: reason) }
+        },
+        act(
+            "retry", "has a stuck one try again what it is stuck at", usage: "ID [--input JSON] [--reason WHY]",
+            options: [
+                .value("input", "JSON", "another body for the request, which then has another idempotency key"),
+                .reason,
+            ]
+        ) { arguments, _ in
+            let (input, reason) = (try arguments.document(option: "input"), arguments["reason"])
+            return { try $0.retry($1, input: input, reason: reason) }
         },
         act(
             "skip", "lets a stuck one go on without the step that it is stuck at", usage: "ID STEP --reason WHY",
@@ -43,7 +53,7 @@ extension Command {
         },
         act(
             "resolve", "says what became of the step that a stuck one is stuck at",
-            usage: "ID STEP --happened yes|no",
+            usage: "ID STEP --happened yes|no [--reason WHY]",
             details: """
                 Yes: it is done, and the saga goes on. No: a pivot is known not to have happened, and the saga aborts;
                 anything else is tried again.
@@ -51,12 +61,13 @@ extension Command {
             options: [
                 .value("happened", "yes|no", "whether it was done"),
                 .value("output", "JSON", "with yes: what later steps see as the step's output", fallback: "null"),
+                .reason,
             ]
         ) { arguments, step in
             guard arguments["happened"] != nil else { throw UsageError("--happened is missing: yes or no") }
             let happened = try arguments.choice("happened", default: YesOrNo.no) == .yes
-            let output = try arguments.document(option: "output")
-            return { try $0.resolve($1, step: step, happened: happened, output: output) }
+            let (output, reason) = (try arguments.document(option: "output"), arguments["reason"])
+            return { try $0.resolve($1, step: step, happened: happened, output: output, reason: reason) }
         },
     ]
 

@@ -17,7 +17,7 @@ extension Command {
             Ctrl-C stops everything.
             """,
         options: [.value("directory", "FOLDER", "where the database lives", fallback: ".outrider/dev")]
-            + WorkerSettings.options,
+            + WorkerSettings.options(serving: .all),
         examples: ["outrider dev", "outrider dev --workflows examples --log-level debug"]
     ) { arguments in
         try arguments.noOperands()
@@ -29,7 +29,8 @@ extension Command {
         let demo = try await DemoEnvironment(folder: arguments["directory"] ?? ".outrider/dev")
         defer { demo.stop() }
         let configuration = try settings.configuration(
-            databaseURL: demo.url, definitions: files.definitions, exposing: ["SHOP_URL": demo.shopURL])
+            databaseURL: demo.url, definitions: files.definitions, serving: .all,
+            exposing: ["SHOP_URL": demo.shopURL])
         let admin = try settings.admin()
         let worker: ServedWorker
         do {

@@ -14,7 +14,7 @@ extension Fact {
         case .completed(let output), .succeeded(let output): output.isNull ? "" : output.text
         case .stuck(let trouble): trouble.words
         case .terminated(let reason, let by): "by \(by): \(reason)"
-        case .suspended(let by), .resumed(let by): "by \(by)"
+        case .suspended(let by, let reason), .resumed(let by, let reason): "by \(by)\(reason.asSupplement)"
         case .signalled(let event, let payload, let by): "\(event) by \(by)\(payload.asSupplement)"
         case .refused(let act, let reason, let by): "\(act) by \(by): \(reason)"
         case .hookFailed(let hook, let error): "\(hook): \(error)"
@@ -29,8 +29,10 @@ extension Fact {
         case .skipped(let reason, let output, let by):
             (by.map { "by \($0): " } ?? "") + reason + output.asSupplement
         case .late(let what): what
-        case .retried(let input, let by): "by \(by)" + (input.map { ", with \($0.text)" } ?? "")
-        case .resolved(let happened, let by): (happened ? "it happened" : "it did not happen") + ", says \(by)"
+        case .retried(let input, let by, let reason):
+            "by \(by)\(reason.asSupplement)" + (input.map { ", with \($0.text)" } ?? "")
+        case .resolved(let happened, let by, let reason):
+            (happened ? "it happened" : "it did not happen") + ", says \(by)\(reason.asSupplement)"
         case .compensated: ""
         }
     }
@@ -56,11 +58,11 @@ extension Failure {
     var words: String { [step?.text, wordsOfStep].compactMap(\.self).joined(separator: ": ") }
 
     /// Without the step, where it stands beside it.
-    var wordsOfStep: String { "\(type)\((detail ?? status.map { "HTTP \($0)" }).map { ": \($0)" } ?? "")" }
+    var wordsOfStep: String { "\(type)\(said.asSupplement)" }
 
     /// Of a try that another one follows, what would be said of the last one is left out.
     var wordsOfTry: String {
-        if let detail, type == "exhausted" || type == "refused" { detail } else { wordsOfStep }
+        if let said, type == "exhausted" || type == "refused" { said } else { wordsOfStep }
     }
 }
 
@@ -82,4 +84,8 @@ extension Trouble {
 extension JSON {
     /// Behind other words; nothing when there is nothing.
     var asSupplement: String { isNull ? "" : ": \(text)" }
+}
+
+extension String? {
+    fileprivate var asSupplement: String { map { ": \($0)" } ?? "" }
 }

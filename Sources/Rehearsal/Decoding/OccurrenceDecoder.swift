@@ -86,8 +86,8 @@ struct OccurrenceDecoder {
             return approval(node).map { .signal(event: $0, payload: .object(payload)) }
         case "cancel": return node.text("the reason to cancel", report).map { .act(.cancel(reason: $0)) }
         case "terminate": return node.text("the reason to terminate", report).map { .act(.terminate(reason: $0)) }
-        case "suspend": return isTrue(entry) ? .act(.suspend) : nil
-        case "resume": return isTrue(entry) ? .act(.resume) : nil
+        case "suspend": return isTrue(entry) ? .act(.suspend()) : nil
+        case "resume": return isTrue(entry) ? .act(.resume()) : nil
         case "retry": return retry(entry)
         case "skip":
             let reason = fields.required("reason", expected: "why, for the history")?.text("reason", report)

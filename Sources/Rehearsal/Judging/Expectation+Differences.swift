@@ -86,9 +86,9 @@ extension ExpectedFailure {
             let found = failure.status.map { "\($0)" } ?? "none"
             differences.append(Difference("\(subject).status", expected: "\(status)", found: found))
         }
-        if let detail, failure.detail?.contains(detail) != true {
+        if let detail, failure.said?.contains(detail) != true {
             differences.append(
-                Difference("\(subject).detail", expected: quoted(detail), found: quoted(failure.detail ?? "")))
+                Difference("\(subject).detail", expected: quoted(detail), found: quoted(failure.said ?? "")))
         }
         return differences
     }

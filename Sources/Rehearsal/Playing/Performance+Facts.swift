@@ -30,16 +30,16 @@ extension Performance.Entry {
         case .started(let start): start.line(clock)
         case .sent: isRepeat ? "try \(fact.attempt ?? 1)" : ""
         case .tryFailed(let failure, let happened, let next):
-            "\(failure.detail ?? failure.type); \(happened == .no ? "not done" : "may be done"); again at \(clock(next))"
-        case .postponed(let failure, _, let next): "\(failure.detail ?? failure.type); again at \(clock(next))"
+            "\(failure.said ?? failure.type); \(happened == .no ? "not done" : "may be done"); again at \(clock(next))"
+        case .postponed(let failure, _, let next): "\(failure.said ?? failure.type); again at \(clock(next))"
         case .ongoing(let next): "asked again at \(clock(next))"
         case .accepted(let until), .heartbeat(let until): "waits for the callback until \(clock(until))"
         case .lost: "the worker died during try \(fact.attempt ?? 1)"
         case .succeeded(let output): output.isNull ? "" : output.text
         case .skipped(let reason, _, _): reason
         case .late(let what): what
-        case .retried(let input, _): input.map { "with \($0.text)" } ?? ""
-        case .resolved(let happened, _): happened ? "it happened" : "it did not happen"
+        case .retried(let input, _, _): input.map { "with \($0.text)" } ?? ""
+        case .resolved(let happened, _, _): happened ? "it happened" : "it did not happen"
         case .compensated, .suspended, .resumed: ""
         }
     }
@@ -69,9 +69,9 @@ extension Fact.Start {
 
 extension Failure {
     /// `card-declined at charge: HTTP 422: No funds`
-    var line: String { type + (step.map { " at \($0)" } ?? "") + (detail.map { ": \($0)" } ?? "") }
+    var line: String { type + (step.map { " at \($0)" } ?? "") + (said.map { ": \($0)" } ?? "") }
 
-    fileprivate var lineWithoutStep: String { type + (detail.map { ": \($0)" } ?? "") }
+    fileprivate var lineWithoutStep: String { type + (said.map { ": \($0)" } ?? "") }
 }
 
 extension Trouble {

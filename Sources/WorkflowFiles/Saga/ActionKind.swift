@@ -2,11 +2,10 @@
 enum ActionKind: String, CaseIterable {
     case call, publish, parallel, foreach, `switch`, wait, await, approve, run, set, fail
 
-    /// Beside which kinds an option has a meaning; one that is not listed has it beside all.
+    /// Beside which kinds an option may stand; one that is not listed may beside all.
     private static let meanings: [String: [ActionKind]] = [
-        "retry": [.call], "fail_on": [.call], "timeout": [.call], "deadline": [.call, .run],
-        "compensate": [.call, .publish, .await, .approve, .set],
-        "pivot": [.call, .publish, .await, .approve, .run, .set],
+        "compensate": [.call, .publish, .await, .approve, .set, .wait],
+        "pivot": [.call, .publish, .await, .approve, .run, .set, .wait],
         "output": allCases.filter { $0 != .fail },
     ]
 
@@ -16,11 +15,21 @@ enum ActionKind: String, CaseIterable {
         return kinds
     }
 
+    /// Why an option that may stand here changes nothing; nil when it does.
+    func idleness(of option: String) -> String? {
+        switch (option, self) {
+        case ("retry", .call), ("fail_on", .call): nil
+        case ("retry", _), ("fail_on", _): "only calls are tried again"
+        case ("timeout", .publish), ("timeout", .set), ("timeout", .fail), ("deadline", .publish), ("deadline", .set),
+            ("deadline", .fail):
+            "it is done at once"
+        default: nil
+        }
+    }
+
     /// What to do instead with an option that has no meaning here.
     func advice(on option: String) -> String? {
         switch (self, option) {
-        case (.await, "timeout"), (.await, "deadline"), (.approve, "timeout"), (.approve, "deadline"):
-            "write \(rawValue): { timeout: … }"
         case (.run, "compensate"): "a sub-saga is undone by the compensations of its own steps"
         case (.parallel, "compensate"), (.foreach, "compensate"), (.switch, "compensate"):
             "compensate the steps inside"

@@ -4,8 +4,8 @@ internal import Sagas
 
 enum SagaDecoder {
     private static let keys = [
-        "saga", "version", "description", "key", "reuse_key", "start_on", "input", "output", "timeout", "retention",
-        "retries", "defaults", "steps",
+        "saga", "version", "description", "key", "reuse_key", "start_on", "input", "output", "timeout", "abort_wait",
+        "retention", "retries", "defaults", "steps",
     ]
 
     static func saga(_ document: Node.Mapping, _ report: Report) -> SagaDefinition? {
@@ -29,6 +29,7 @@ enum SagaDecoder {
         fields.read("start_on", into: &saga.startOn) { $0.topic("start_on", $1) }
         fields.read("output", into: &saga.output) { node, _ in site.value(node, "output") }
         fields.read("timeout", into: &saga.timeout) { $0.duration("timeout", $1) }
+        fields.read("abort_wait", into: &saga.abortWait) { $0.duration("abort_wait", shortest: .zero, $1) }
         fields.read("retention", into: &saga.retention) { $0.duration("retention", shortest: .zero, $1) }
         for (hook, key) in hooks {
             fields.read(key, into: &saga.hooks[hook]) { node, _ in site.part(.hook).hook(node, key) }

@@ -65,12 +65,36 @@ struct StepDecoder {
 
     private func checkMeaning(of fields: Fields, beside kind: ActionKind) {
         for option in fields.mapping.entries {
+            if let why = kind.idleness(of: option.name) {
+                report.warning(
+                    at: option.namePosition, "'\(option.name)' has no effect beside '\(kind.rawValue)': \(why)",
+                    suggestion: "leave it out")
+            }
             guard let kinds = kind.kindsInstead(for: option.name) else { continue }
             report.error(
                 at: option.namePosition, "'\(option.name)' has no meaning beside '\(kind.rawValue)'",
-                expected: kinds.count > 6
+                expected: kinds.count > 7
                     ? "it beside another action" : "it beside \(kinds.map(\.rawValue).joined(separator: ", "))",
                 suggestion: kind.advice(on: option.name))
+        }
+    }
+
+    /// What has but one try ends with it: there the timeout is a deadline, or the timeout of the wait for an event.
+    private func readTimeout(_ fields: Fields, into step: inout Step) {
+        if case .call = step.action {
+            return fields.read("timeout", into: &step.timeout) { $0.duration("timeout", $1) }
+        }
+        var timeout: Duration?
+        fields.read("timeout", into: &timeout) { $0.duration("timeout", $1) }
+        guard let timeout else { return }
+        switch step.action {
+        case .await(var event) where event.timeout == nil:
+            event.timeout = timeout
+            step.action = .await(event)
+        case .approve(var approval) where approval.timeout == nil:
+            approval.timeout = timeout
+            step.action = .approve(approval)
+        default: step.deadline = min(step.deadline ?? timeout, timeout)
         }
     }
 
@@ -79,8 +103,8 @@ struct StepDecoder {
         step.timeout = defaults.timeout
         fields.read("if", into: &step.condition) { node, _ in site.expression(node, "if") }
         fields.read("retry", into: &step.retry, defaults.policy)
-        fields.read("timeout", into: &step.timeout) { $0.duration("timeout", $1) }
         fields.read("deadline", into: &step.deadline) { $0.duration("deadline", $1) }
+        readTimeout(fields, into: &step)
         fields.read("pivot", into: &step.isPivot) { $0.bool("pivot", $1) }
         fields.read("output", into: &step.output) { node, _ in site.part(.output).value(node, "output") }
         if let node = fields["compensate"] {

@@ -63,6 +63,10 @@ struct RandomDefinition {
         } else if random.chance(8) {
             step.output = random.chance(15) ? Self.failing : .value(".output")
         }
+        if case .call = step.action {
+        } else if random.chance(10) {
+            step.deadline = random.pick([.seconds(1), .seconds(20)])
+        }
         if becomesPivot, step.mayBePivot {
             step.isPivot = true
             hasPivot = true
@@ -85,8 +89,7 @@ struct RandomDefinition {
                 onTimeout: random.chance(40) ? .continue : .fail)
         case 65..<68: return .approve(id, timeout: random.chance(50) ? .seconds(20) : nil)
         case 68..<76:
-            let step = Step.run(id, value())
-            return random.chance(20) ? step.deadline(.seconds(5)) : step
+            return .run(id, value())
         case 76..<78: return hasPivot ? .set(id, Self.literal) : .fail(id, "gave-up")
         case 78..<88:
             let onError: Parallel.OnError = random.chance(30) ? .wait : .abort

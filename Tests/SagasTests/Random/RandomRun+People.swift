@@ -10,7 +10,7 @@ extension RandomRun {
         case 4..<8: try deliver(drawnMail, isMail: true)
         case 8: if let name = approvals.first { try signal(name, random.pick([true, .bool(false)])) }
         case 9: try ask(.cancel(reason: "x"))
-        case 10..<14: try ask(.resume)
+        case 10..<14: try ask(.resume())
         case 14: if machine.state.status == .stuck { try operate() }
         case 15: if machine.state.status == .stuck { try operate() } else { try ask(.retry(input: nil)) }
         case 16 where random.chance(50): if !machine.startsNothing { try drain() }
@@ -73,7 +73,7 @@ extension RandomRun {
     /// Nothing goes on by itself: somebody else has to move it.
     mutating func nudge() throws(Violation) {
         let state = machine.state
-        if state.suspendedAt != nil { return try ask(.resume) }
+        if state.suspendedAt != nil { return try ask(.resume()) }
         if state.status == .stuck { return try operate() }
         let working = children.filter { $0.value == .working }.keys
         if let path = working.min(by: { $0.text < $1.text }) { return endChild(path, after: .zero) }

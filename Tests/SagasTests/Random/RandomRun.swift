@@ -201,7 +201,7 @@ struct RandomRun {
             switch random.below(20) {
             case 0..<10: return .signalled(event: random.pick(["e", "f"]), payload: 1, by: "ops")
             case 10..<16: act = .cancel(reason: "x")
-            case 16..<19: act = .suspend
+            case 16..<19: act = .suspend()
             default: act = .terminate(reason: "x")
             }
             return .asked(act, by: "ops")

@@ -138,7 +138,7 @@ struct Watch {
         case .skipped(_, _, let by):
             if op == .compensate, by == nil { throw Violation("\(path) is skipped in silence") }
             try end(path, op, hasSucceeded: op == .compensate)
-        case .resolved(let happened, _): if !happened { tracks[path]?.isUnknown = false }
+        case .resolved(let happened, _, _): if !happened { tracks[path]?.isUnknown = false }
         case .retried:
             let tries = tracks[path]?.tries[op]
             tracks[path]?.triesBefore[op] = tries

@@ -284,8 +284,8 @@ private struct Fate {
         saga.pass(.seconds(1))
         if saga.state.status == .stuck { return try await help() }
         if chance(0.04) { return try await tell(.asked(.cancel(reason: "why"), by: "ops"), "cancel") }
-        if saga.state.suspendedAt != nil { return try await tell(.asked(.resume, by: "ops"), "resume") }
-        if chance(0.03) { return try await tell(.asked(.suspend, by: "ops"), "suspend") }
+        if saga.state.suspendedAt != nil { return try await tell(.asked(.resume(), by: "ops"), "resume") }
+        if chance(0.03) { return try await tell(.asked(.suspend(), by: "ops"), "suspend") }
         if chance(0.05) { return try await tell(.recovered, "crash") }
         for path in saga.state.steps.keys.sorted(by: { $0.text < $1.text }).shuffled(using: &random) {
             for op in [Op.action, .compensate] {

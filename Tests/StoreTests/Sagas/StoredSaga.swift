@@ -135,7 +135,7 @@ struct StoredSaga {
             case .tellChild(let step, let act): commit.childActs.append((step, act))
             case .tellParent(let outcome): if head.hasParent { commit.outcome = outcome }
             case .bury(let letter): commit.letters.append(letter)
-            case .settleLetters(let by): commit.settledBy = by
+            case .settleLetters(let by, let reason): commit.settled = SagaCommit.Settlement(by: by, discarding: reason)
             }
         }
         commit.row = SagaRow(machine.state)

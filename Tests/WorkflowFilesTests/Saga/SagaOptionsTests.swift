@@ -100,7 +100,7 @@ struct SagaOptionsTests {
     @Test(arguments: [
         (
             "foo: 1",
-            "4:1: error: unknown key 'foo' of a saga; expected one of saga, version, description, key, reuse_key, start_on, input, output, timeout, retention, retries, defaults, steps, on_completed, on_compensated, on_failed, on_stuck, on_terminated"
+            "4:1: error: unknown key 'foo' of a saga; expected one of saga, version, description, key, reuse_key, start_on, input, output, timeout, abort_wait, retention, retries, defaults, steps, on_completed, on_compensated, on_failed, on_stuck, on_terminated"
         ),
         (
             "on_complete: { publish: { topic: a, payload: 1 } }",

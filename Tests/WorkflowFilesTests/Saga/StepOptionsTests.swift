@@ -143,36 +143,29 @@ struct StepOptionsTests {
     @Test(arguments: [
         (
             "- { id: a, publish: { topic: a, payload: 1 }, retry: { attempts: 3 } }",
-            "4:47: error: 'retry' has no meaning beside 'publish'; expected it beside call"
+            "4:47: warning: 'retry' has no effect beside 'publish': only calls are tried again; leave it out"
         ),
         (
             "- { id: a, set: { a: 1 }, timeout: 5s, deadline: 5s, fail_on: [ x ] }",
             """
-            4:27: error: 'timeout' has no meaning beside 'set'; expected it beside call
-            4:40: error: 'deadline' has no meaning beside 'set'; expected it beside call, run
-            4:54: error: 'fail_on' has no meaning beside 'set'; expected it beside call
+            4:27: warning: 'timeout' has no effect beside 'set': it is done at once; leave it out
+            4:40: warning: 'deadline' has no effect beside 'set': it is done at once; leave it out
+            4:54: warning: 'fail_on' has no effect beside 'set': only calls are tried again; leave it out
             """
         ),
-        (
-            "- { id: a, await: { event: e }, timeout: 5s }",
-            "4:33: error: 'timeout' has no meaning beside 'await'; expected it beside call; write await: { timeout: … }"
-        ),
+        ("- { id: a, await: { event: e }, timeout: 5s, deadline: 1m }", ""),
+        ("- { id: a, approve: { prompt: Really? }, timeout: 5s }", ""),
+        ("- { id: a, parallel: { branches: [ { id: b, steps: [ { id: c, set: { d: 1 } } ] } ] }, deadline: 1m }", ""),
+        ("- { id: a, wait: { for: 5s }, timeout: 3s, pivot: true }", ""),
         (
             "- { id: a, run: { saga: s }, compensate: none, deadline: 5s, pivot: true, output: 1 }",
-            "4:30: error: 'compensate' has no meaning beside 'run'; expected it beside call, publish, await, approve, set; a sub-saga is undone by the compensations of its own steps"
-        ),
-        (
-            "- { id: a, wait: { for: 5s }, pivot: true, compensate: none }",
-            """
-            4:31: error: 'pivot' has no meaning beside 'wait'; expected it beside call, publish, await, approve, run, set
-            4:44: error: 'compensate' has no meaning beside 'wait'; expected it beside call, publish, await, approve, set
-            """
+            "4:30: error: 'compensate' has no meaning beside 'run'; expected it beside call, publish, await, approve, set, wait; a sub-saga is undone by the compensations of its own steps"
         ),
         (
             "- { id: a, fail: { type: x }, output: 1, pivot: false, if: '${ .input.x }' }",
             """
             4:31: error: 'output' has no meaning beside 'fail'; expected it beside another action
-            4:42: error: 'pivot' has no meaning beside 'fail'; expected it beside call, publish, await, approve, run, set
+            4:42: error: 'pivot' has no meaning beside 'fail'; expected it beside call, publish, await, approve, run, set, wait
             """
         ),
         (
@@ -183,12 +176,12 @@ struct StepOptionsTests {
               switch: [ { otherwise: [ { id: b, set: { a: 1 } } ] } ]
             """,
             """
-            5:3: error: 'compensate' has no meaning beside 'switch'; expected it beside call, publish, await, approve, set; compensate the steps inside
-            6:3: error: 'retry' has no meaning beside 'switch'; expected it beside call
+            5:3: error: 'compensate' has no meaning beside 'switch'; expected it beside call, publish, await, approve, set, wait; compensate the steps inside
+            6:3: warning: 'retry' has no effect beside 'switch': only calls are tried again; leave it out
             """
         ),
     ])
-    func whatHasNoMeaningIsRefused(yaml: String, messages: String) async {
+    func whatHasNoMeaningIsRefusedAndWhatHasNoEffectIsSaid(yaml: String, messages: String) async {
         #expect(await Workflows(Workflows.saga(yaml)).check().text == messages)
     }
 
