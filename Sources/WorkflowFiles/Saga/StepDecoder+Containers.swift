@@ -31,7 +31,7 @@ extension StepDecoder {
         let id = idNode?.stepName("the id of a branch", report)
         let sequence = fields.required("steps", expected: "[ … ]").flatMap { self.sequence($0) }
         outline.blocks.append(
-            StepOutline.Block(id: id, idPosition: idNode?.position, steps: sequence?.outlines ?? []))
+            StepOutline.Block(id: id, idPosition: idNode?.position, runs: true, steps: sequence?.outlines ?? []))
         guard let id, let steps = sequence?.steps else { return nil }
         return Parallel.Branch(id: id, steps: steps)
     }
@@ -64,21 +64,28 @@ extension StepDecoder {
             report.error(at: node.position, "switch is empty", expected: "at least one case: when: ${ … }, steps: […]")
             return nil
         }
-        var otherwise: Position?
+        // The case that is always taken, and its line.
+        var last: (name: String, line: Int)?
         var cases: [Switch.Case?] = []
         for node in nodes {
             guard let fields = Fields(node, of: "a case", known: ["when", "otherwise", "steps"], report) else {
                 cases.append(nil)
                 continue
             }
-            if let otherwise {
+            if let last {
                 report.error(
                     at: fields.mapping.position,
-                    "a case behind 'otherwise' at line \(otherwise.line), which is never reached",
-                    expected: "'otherwise' once, as the last case")
+                    "a case behind '\(last.name)' at line \(last.line), which is never reached",
+                    expected: last.name == "otherwise" ? "'otherwise' once, as the last case" : "it as the last case")
             }
-            if let entry = fields.mapping["otherwise"] { otherwise = otherwise ?? entry.namePosition }
             cases.append(aCase(fields, site, &outline))
+            if last == nil {
+                if let entry = fields.mapping["otherwise"] {
+                    last = ("otherwise", entry.namePosition.line)
+                } else if outline.blocks.last?.runs == true, let entry = fields.mapping["when"] {
+                    last = ("when: ${ true }", entry.namePosition.line)
+                }
+            }
         }
         guard !cases.contains(where: { $0 == nil }) else { return nil }
         return Switch(cases: cases.compactMap(\.self))
@@ -102,7 +109,13 @@ extension StepDecoder {
         case (nil, let otherwise?): list = stepsOtherwise(otherwise, fields)
         }
         let sequence = list.flatMap { self.sequence($0) }
-        outline.blocks.append(StepOutline.Block(steps: sequence?.outlines ?? []))
+        let runs = when.map { $0?.constantCondition } ?? (fields.mapping["otherwise"] == nil ? nil : true)
+        outline.blocks.append(StepOutline.Block(runs: runs, steps: sequence?.outlines ?? []))
+        if runs == false, let node = fields["when"] {
+            report.error(
+                at: node.position, "\(node.called) stands for when: this case never runs",
+                expected: "a condition that can be true")
+        }
         guard let steps = sequence?.steps else { return nil }
         guard let when else { return Switch.Case(condition: nil, steps: steps) }
         return when.map { Switch.Case(condition: $0, steps: steps) }

@@ -38,6 +38,7 @@ struct StepDecoder {
         // Options are read into a stand-in, so that their errors show even when the action is wrong.
         var step = Step(id: outline.id ?? "", action: action ?? .set(.literal(.null)))
         readOptions(fields, site, into: &step)
+        outline.condition = step.condition
         outline.uses = site.uses.all
         if outline.id != nil, action != nil { outline.step = step }
         return outline

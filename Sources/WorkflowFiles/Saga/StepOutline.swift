@@ -1,3 +1,4 @@
+internal import Expressions
 internal import Primitives
 internal import Sagas
 
@@ -9,6 +10,8 @@ struct StepOutline {
         /// Of a branch.
         var id: String?
         var idPosition: Position?
+        /// Whether its steps run when the step does, or when no case before it has been taken; nil when that depends.
+        var runs: Bool?
         var steps: [StepOutline]
     }
 
@@ -16,6 +19,8 @@ struct StepOutline {
     /// Nil when it is missing or wrong.
     var id: String?
     var kind: ActionKind?
+    /// Nil when it has none, or one that is wrong.
+    var condition: Expression?
     /// The name of the item, of a `foreach`.
     var loopVariable: (name: String, position: Position)?
     var blocks: [Block] = []
@@ -33,12 +38,26 @@ struct StepOutline {
     /// Of the value of a key, or else of the step.
     func position(of key: String) -> Position { mapping[key]?.value.position ?? mapping.position }
 
+    /// Whether its `if` lets it run; nil when that depends.
+    var runs: Bool? { mapping["if"] == nil ? true : condition?.constantCondition }
+
     func namePosition(of key: String) -> Position { mapping[key]?.namePosition ?? mapping.position }
 
     /// Of a step that may be one, whatever else is wrong with it.
     var isPivot: Bool {
         guard case .scalar(let scalar)? = mapping["pivot"]?.value, let kind else { return false }
         return scalar.value == true && kind.kindsInstead(for: "pivot") == nil
+    }
+}
+
+extension Expression {
+    /// What it says as a condition, of one that depends on nothing.
+    var constantCondition: Bool? {
+        switch source {
+        case "true": true
+        case "false", "null": false
+        default: nil
+        }
     }
 }
 

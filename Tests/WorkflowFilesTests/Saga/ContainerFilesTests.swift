@@ -122,6 +122,14 @@ struct ContainerFilesTests {
             "5:26: error: false stands for otherwise; expected a list of steps"
         ),
         ("switch: [ { otherwise: true } ]", "5:13: error: a case without 'steps'; expected steps: [ … ]"),
+        (
+            "switch: [ { when: '${ true }', steps: [ { id: b, set: { a: 1 } } ] }, { otherwise: [ { id: c, set: { a: 1 } } ] } ]",
+            "5:73: error: a case behind 'when: ${ true }' at line 5, which is never reached; expected it as the last case"
+        ),
+        (
+            "switch: [ { when: '${ false }', steps: [ { id: b, set: { a: 1 } } ] }, { otherwise: [ { id: c, set: { a: 1 } } ] } ]",
+            "5:21: error: '${ false }' stands for when: this case never runs; expected a condition that can be true"
+        ),
     ])
     func otherwiseStandsLast(yaml: String, messages: String) async {
         #expect(await Workflows(Workflows.saga("- id: a\n  " + yaml)).check().text == messages)
