@@ -160,10 +160,28 @@ import Testing
         (".a and (.b or .c)", ["a", "b", "c"]),
         ("if .a then .b else .c end", ["a", "b", "c"]), (".a // .b", ["a", "b"]), ("-.a", ["a"]), (".[\"a\"].b", ["a"]),
         ("$env.A == .a", ["a"]),
+        // What sees the same input, or a place in it that is known, counts.
+        (".a | .b", ["a"]), (".a == (.b | .c) and .d", ["a", "b", "d"]), (". | .b", ["b"]),
+        (".a as $x | .b", ["a", "b"]),
+        ("try .a", ["a"]), ("try error(.a) catch .b", ["a"]), (".a[.b]", ["a", "b"]), ("def f: .a; f, .b", ["a", "b"]),
+        ("select(.a) | .b", ["a", "b"]), ("first(.a; .b)", []), ("limit(.a; .b)", ["a", "b"]),
+        ("{a, $b, \"c\"}", ["a", "c"]),
+        (". as $r | $r.a", ["a"]), ("reduce .a[] as $x (.b; .c)", ["a", "b"]), ("any(.a[]; .b)", ["a"]),
+        ("any(.a; [.b])", ["a"]), (".a |= .b", ["a"]), (".a = .b", ["b"]), (".a += .b", ["a", "b"]),
+        (".a, .a", ["a", "a"]),
+        ("label $l | .a", ["a"]), ("@json \"\\(.a)\"", ["a"]), (".a?//.b", ["a", "b"]), ("- .a", ["a"]),
         // What may see another input is left out.
-        (".a | .b", ["a"]), ("any(.a[]; .b)", []), (".a == (.b | .c) and .d", ["a", "b"]), (".a as $x | .b", ["a"]),
-        ("def f: .a; .b", []), ("try .a catch .b", []), (".a |= .b", ["a"]), ("..", []), (".a[.b]", ["a"]),
-        ("any(.a; [.b])", []), (".[]", []), (".", []),
+        ("map(.a)", []), ("..", []), (".[]", []), (".", []), (".[] | .a", []), ("[.a] | .b", ["a"]),
+        ("def f: .a; 1", []),
+        ("with_entries(.a)", []), ("$x.a", []), (". as [$x] | $x.a", []), ("path(.a)", []), ("gsub(.a; .b)", ["a"]),
+        ("if .a then . else .b end | .c", ["a", "b"]), ("if .a then . end | .b", ["a", "b"]),
+        ("def map(f): f; map(.a)", ["a"]),
+        ("def first(f): map(f); first(.a)", []), ("def f(g): .a | g; f(.b)", ["a"]),
+        ("def f($g): .a | $g.c; f(.b)", ["a", "b"]),
+        ("def f: f; f", []), ("def f(g): f(g); f(.a)", []), ("def f(g): def h: g; .a | h; f(.b)", ["a"]),
+        ("{(.a): .b | .c, d: . as $x | $x.e}", ["a", "b", "e"]), ("foreach .a as [$x] (.b; .c; .d)", ["a", "b"]),
+        // What is not understood is left alone.
+        (".a .5", []), (".a then", []),
         ("[.a, .b]", ["a", "b"]), ("{a: .b, \"c\": [.d]}", ["b", "d"]), ("\"\\(.a)-\\(.b)\"", ["a", "b"]),
     ])
     func onlyWhatIsCertainlyReadFromTheInputCounts(source: String, names: [String]) throws {
@@ -174,9 +192,23 @@ import Testing
         (".a.b.c", ["a@0", "b@2", "c@4"]),
         (".a[0].b", ["a@0"]), (".a[\"b\"].c?.d", ["a@0", "b@2", "c@7", "d@10"]),
         (".\"a\".b", ["a@0", "b@4"]), (".a[.b].c", ["a@0"]), (".a[].b", ["a@0"]),
+        (".a | .b.c", ["a@0", "b@5", "c@7"]), ("(.a).b", ["a@1", "b@4"]), (".a as $x | $x | .b", ["a@0", "b@16"]),
+        ("first(.a).b", ["a@6", "b@9"]), ("def f: .b; .a | f", ["a@11", "b@7"]), (".a |= .b", ["a@0", "b@6"]),
+        (".a?.b", ["a@0", "b@3"]), ("any(.a; .b)", ["a@4", "b@8"]), ("(if .x then .a else .a end).b", ["x@4"]),
     ])
     func pathsGoAsFarAsTheirMembersAreNamed(source: String, path: [String]) throws {
         let found = try #require(try Expression(source).inputPaths.first)
         #expect(found.map { "\($0.name)@\($0.offset)" } == path)
+    }
+
+    @Test(arguments: [
+        "." + String(repeating: "a.", count: 20_000) + "a", String(repeating: ".a | ", count: 20_000) + ".a",
+        String(repeating: "try ", count: 20_000) + ".a", String(repeating: ".a as $x | ", count: 20_000) + ".a",
+        String(repeating: "def f: .a; ", count: 20_000) + "f", String(repeating: ".a[0]", count: 20_000),
+        String(repeating: "-", count: 20_000) + ".a", ".a" + String(repeating: " + .a", count: 20_000),
+        (1...150).reduce("def f0: .a; ") { $0 + "def f\($1): f\($1 - 1), f\($1 - 1); " } + "f150",
+    ])
+    func hostileExpressionsComeToAnEnd(source: String) throws {
+        #expect(try Expression(source).inputPaths.count <= 20_001)
     }
 }

@@ -36,16 +36,18 @@ struct ScopeCheck {
     private func check(_ use: Site.Use, of user: StepMap.Path?, loops: [String]) {
         let roots = use.part.roots + loops
         let errors = report.diagnostics.count
+        // Several paths can begin alike: `.steps.a | [.output, .error]`.
+        var told: Set<PathMember> = []
         for path in use.located.expression.inputPaths {
             // Whoever has so many errors in one expression is not served by more of them.
             if report.diagnostics.count - errors >= 20 { return }
             guard roots.contains(path[0].name) else {
-                refuse(path[0], use, roots)
+                if told.insert(path[0]).inserted { refuse(path[0], use, roots) }
                 continue
             }
             switch path[0].name {
-            case "steps" where path.count > 1: checkStep(path, use, of: user)
-            case "saga" where path.count > 1: checkSaga(path[1], use)
+            case "steps" where path.count > 1: checkStep(path, use, of: user, &told)
+            case "saga" where path.count > 1: if told.insert(path[1]).inserted { checkSaga(path[1], use) }
             default: break
             }
         }
@@ -86,21 +88,26 @@ struct ScopeCheck {
 
     // MARK: - Steps
 
-    private func checkStep(_ path: [PathMember], _ use: Site.Use, of user: StepMap.Path?) {
+    private func checkStep(
+        _ path: [PathMember], _ use: Site.Use, of user: StepMap.Path?, _ told: inout Set<PathMember>
+    ) {
         let id = path[1].name
-        guard let target = map.paths[id] else { return unknownStep(path[1], use) }
-        let relation = StepMap.relation(of: target, to: user)
-        if let problem = problem(relation, id, use) {
+        let relation = map.paths[id].map { StepMap.relation(of: $0, to: user) }
+        let problem = relation.flatMap { self.problem($0, id, use) }
+        guard relation != nil, problem == nil else {
+            guard told.insert(path[1]).inserted else { return }
+            guard let problem else { return unknownStep(path[1], use) }
             report.error(
                 at: use.position(of: path[1]), problem.found, expected: problem.expected,
                 suggestion: problem.suggestion)
-        } else if path.count > 2, !Self.outputs.contains(path[2].name) {
-            report.error(
-                at: use.position(of: path[2]), "a step has no '.\(path[2].name)' for expressions",
-                expected: ".steps.\(id).output or .steps.\(id).error",
-                suggestion: closest(to: path[2].name, among: Self.outputs).map { "did you mean '.steps.\(id).\($0)'?" }
-                    ?? "write .steps.\(id).output.\(path[2].name)")
+            return
         }
+        guard path.count > 2, !Self.outputs.contains(path[2].name), told.insert(path[2]).inserted else { return }
+        report.error(
+            at: use.position(of: path[2]), "a step has no '.\(path[2].name)' for expressions",
+            expected: ".steps.\(id).output or .steps.\(id).error",
+            suggestion: closest(to: path[2].name, among: Self.outputs).map { "did you mean '.steps.\(id).\($0)'?" }
+                ?? "write .steps.\(id).output.\(path[2].name)")
     }
 
     private func unknownStep(_ member: PathMember, _ use: Site.Use) {

@@ -273,6 +273,30 @@ struct ScopeTests {
             """
         ),
         (
+            """
+            - { id: a, set: { a: '${ .input as $x | .steps.b.output }', c: '${ . as $r | $r.steps.b }', d: '${ .steps | .b.output }' } }
+            - { id: b, set: { a: '${ first(.steps.c.output) }', d: '${ limit(1; .steps.c) }', e: '${ try .steps.c }', f: '${ (.steps).c }' } }
+            - { id: c, set: { a: '${ def f: .steps.c; f }', d: '${ .steps.b | [.x, .y] }', e: '${ .steps.d | [.output, .error] }' } }
+            """,
+            """
+            4:47: error: the step 'b' comes later; expected a step that has ended before
+            4:86: error: the step 'b' comes later; expected a step that has ended before
+            4:109: error: the step 'b' comes later; expected a step that has ended before
+            5:38: error: the step 'c' comes later; expected a step that has ended before
+            5:75: error: the step 'c' comes later; expected a step that has ended before
+            5:100: error: the step 'c' comes later; expected a step that has ended before
+            5:122: error: the step 'c' comes later; expected a step that has ended before
+            6:39: error: the step 'c' reads itself; expected a step that has ended before
+            6:68: error: a step has no '.x' for expressions; expected .steps.b.output or .steps.b.error; write .steps.b.output.x
+            6:72: error: a step has no '.y' for expressions; expected .steps.b.output or .steps.b.error; write .steps.b.output.y
+            6:93: error: there is no step 'd'; expected the id of a step; did you mean '.steps.a'?
+            """
+        ),
+        (
+            "- { id: a, set: { a: '${ .input | .steps.later }', b: '${ .input.list | first(.[] | .steps.later) }', c: '${ .steps | keys | map(.later) }', d: '${ .input | . as $x | $x.steps }', e: '${ .input | {steps} }' } }",
+            ""
+        ),
+        (
             "- { id: a, set: { z: '${ .input | .nope }', v: '${ .input.list | map(.nope) }', w: '${ .steps[.input.x] }' } }",
             ""
         ),
