@@ -23,14 +23,15 @@ enum TopicDecoder {
         return name == nil ? nil : topic
     }
 
-    /// What says how a limit is kept is nothing without the limit. An option that was misread counts as given.
+    /// What says how a limit is kept has no effect without the limit, and what would have another one is refused. An option
+    /// that was misread counts as given.
     private static func checkOverflow(_ topic: TopicDefinition, _ fields: Fields) {
         let isLimited = fields["max_backlog"] != nil || fields["publish_rate"] != nil
         if let node = fields["overflow"] {
             if !isLimited, !fields.isMisspelt(["max_backlog", "publish_rate"]) {
-                fields.report.error(
-                    at: node.position, "'overflow' stands in a topic without a limit",
-                    expected: "'max_backlog' or 'publish_rate' beside it")
+                fields.report.warning(
+                    at: node.position, "'overflow' has no effect in a topic without a limit",
+                    suggestion: "write 'max_backlog' or 'publish_rate' beside it, or leave it out")
             } else if topic.overflow == .dropOldest || topic.overflow == .dropNewest, fields["max_backlog"] == nil,
                 !fields.isMisspelt(["max_backlog"])
             {
@@ -42,9 +43,9 @@ enum TopicDecoder {
             }
         }
         if let node = fields["block_for"], topic.overflow != .block, !fields.isMisspelt(["overflow"]) {
-            fields.report.error(
-                at: node.position, "'block_for' stands in a topic that does not block",
-                expected: "'overflow: block' beside it")
+            fields.report.warning(
+                at: node.position, "'block_for' has no effect beside 'overflow: \(topic.overflow.rawValue)'",
+                suggestion: "write 'overflow: block', or leave it out")
         }
     }
 }

@@ -45,7 +45,7 @@ struct TopicFilesTests {
         ),
         (
             "overflow: reject",
-            "2:11: error: 'overflow' stands in a topic without a limit; expected 'max_backlog' or 'publish_rate' beside it"
+            "2:11: warning: 'overflow' has no effect in a topic without a limit; write 'max_backlog' or 'publish_rate' beside it, or leave it out"
         ),
         (
             "publish_rate: 5/s\noverflow: drop_newest",
@@ -53,7 +53,11 @@ struct TopicFilesTests {
         ),
         (
             "max_backlog: 5\nblock_for: 5s",
-            "3:12: error: 'block_for' stands in a topic that does not block; expected 'overflow: block' beside it"
+            "3:12: warning: 'block_for' has no effect beside 'overflow: reject'; write 'overflow: block', or leave it out"
+        ),
+        (
+            "max_backlog: 5\noverflow: drop_oldest\nblock_for: 5s",
+            "4:12: warning: 'block_for' has no effect beside 'overflow: drop_oldest'; write 'overflow: block', or leave it out"
         ),
         (
             "max_backlog: 5\noverflow: block\nblock_for: 2h",
@@ -74,5 +78,22 @@ struct TopicFilesTests {
     ])
     func limitsAreChecked(lines: String, message: String) async {
         #expect(await Workflows("topic: a\n\(lines)").check().messages == ["a.yaml:\(message)"])
+    }
+
+    /// The example of the language's description.
+    @Test func anOptionWithoutEffectStopsNothing() async {
+        let outcome = await Workflows(
+            """
+            topic: order.created
+            retention: 7d
+            max_backlog: 100000
+            overflow: reject
+            block_for: 5s
+            publish_rate: 1000/s
+            dedupe_window: 24h
+            """
+        ).check()
+        #expect(!outcome.hasErrors)
+        #expect(outcome.topics.count == 1)
     }
 }
