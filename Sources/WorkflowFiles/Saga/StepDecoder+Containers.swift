@@ -121,22 +121,20 @@ extension StepDecoder {
         return when.map { Switch.Case(condition: $0, steps: steps) }
     }
 
-    /// `otherwise: [ … ]`, or `otherwise:` with nothing or true, and `steps:` beside it.
+    /// `otherwise: [ … ]`, `otherwise: { steps: [ … ] }`, or `otherwise:` with nothing or true, and `steps:` beside it.
     private func stepsOtherwise(_ otherwise: Node.Entry, _ fields: Fields) -> Node? {
-        switch otherwise.value {
-        case .scalar(let scalar) where scalar.value == .null || scalar.value == true:
-            return fields.required("steps", expected: "[ … ]")
-        case .sequence:
-            if let steps = fields.mapping["steps"] {
-                report.error(
-                    at: steps.namePosition, "'steps' beside an 'otherwise' that has steps", expected: "one of them")
-            }
-            return otherwise.value
-        case .scalar, .mapping:
+        if case .scalar(let scalar) = otherwise.value {
+            if scalar.value == .null || scalar.value == true { return fields.required("steps", expected: "[ … ]") }
             report.error(
                 at: otherwise.value.position, "\(otherwise.value.called) stands for otherwise",
                 expected: "a list of steps")
             return nil
         }
+        if let steps = fields.mapping["steps"] {
+            report.error(
+                at: steps.namePosition, "'steps' beside an 'otherwise' that has steps", expected: "one of them")
+        }
+        guard case .mapping = otherwise.value else { return otherwise.value }
+        return Fields(otherwise.value, of: "otherwise", known: ["steps"], report)?.required("steps", expected: "[ … ]")
     }
 }

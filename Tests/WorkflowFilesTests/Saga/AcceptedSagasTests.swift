@@ -113,6 +113,7 @@ struct AcceptedSagasTests {
     @Test(arguments: [
         "- otherwise: [ { id: c, set: { x: 2 } } ]", "- otherwise:\n  steps: [ { id: c, set: { x: 2 } } ]",
         "- { otherwise: true, steps: [ { id: c, set: { x: 2 } } ] }",
+        "- otherwise: { steps: [ { id: c, set: { x: 2 } } ] }",
     ])
     func switchIsRead(otherwise: String) async throws {
         let cases = "switch:\n- { when: '${ .input.a }', steps: [ { id: b, set: { x: 1 } } ] }\n\(otherwise)"

@@ -121,6 +121,14 @@ struct ContainerFilesTests {
             "switch: [ { otherwise: false, steps: [ { id: b, set: { a: 1 } } ] } ]",
             "5:26: error: false stands for otherwise; expected a list of steps"
         ),
+        (
+            "switch: [ { otherwise: { steps: [ { id: b, set: { a: 1 } } ], when: 1 }, steps: [] } ]",
+            """
+            5:65: error: unknown key 'when' of otherwise; expected steps
+            5:76: error: 'steps' beside an 'otherwise' that has steps; expected one of them
+            """
+        ),
+        ("switch: [ { otherwise: {} } ]", "5:26: error: otherwise without 'steps'; expected steps: [ … ]"),
         ("switch: [ { otherwise: true } ]", "5:13: error: a case without 'steps'; expected steps: [ … ]"),
         (
             "switch: [ { when: '${ true }', steps: [ { id: b, set: { a: 1 } } ] }, { otherwise: [ { id: c, set: { a: 1 } } ] } ]",
