@@ -93,7 +93,7 @@ struct ScopeCheck {
     ) {
         let id = path[1].name
         let relation = map.paths[id].map { StepMap.relation(of: $0, to: user) }
-        let problem = relation.flatMap { self.problem($0, id, use) }
+        let problem = relation.flatMap { self.problem($0, id, use, of: user) }
         guard relation != nil, problem == nil else {
             guard told.insert(path[1]).inserted else { return }
             guard let problem else { return unknownStep(path[1], use) }
@@ -122,13 +122,15 @@ struct ScopeCheck {
     }
 
     private func problem(
-        _ relation: StepMap.Relation, _ id: String, _ use: Site.Use
+        _ relation: StepMap.Relation, _ id: String, _ use: Site.Use, of user: StepMap.Path?
     ) -> (found: String, expected: String, suggestion: String?)? {
         let seesOutput = use.part == .output || use.part == .compensation
         let before = "a step that has ended before"
         switch relation {
         case .ended: return nil
-        case .inside where use.part == .output: return nil
+        case .inside(loop: nil) where use.part == .output: return nil
+        case .inside(let loop?) where use.part == .output:
+            return inLoop(loop.id, id, write: loop.id == user?.last?.id ? ".output" : nil)
         case .itself: return ("the step '\(id)' reads itself", before, seesOutput ? "write .output" : nil)
         case .inside: return ("the step '\(id)' is inside this one and has not ended", before, nil)
         case .around: return ("the step '\(id)' is around this one and has not ended", before, nil)
@@ -142,12 +144,17 @@ struct ScopeCheck {
             return (
                 "the step '\(id)' is in another case\(of(owner)), of which only one runs", "a step of this case", nil
             )
-        case .inLoop(let loop):
-            return (
-                "the step '\(id)' is inside the foreach\(loop.map { " '\($0)'" } ?? ""), which runs it once for each item",
-                "the array of all outputs", loop.map { "write .steps.\($0).output" }
-            )
+        case .inLoop(let loop): return inLoop(loop, id, write: nil)
         }
+    }
+
+    private func inLoop(
+        _ loop: String?, _ id: String, write: String?
+    ) -> (found: String, expected: String, suggestion: String?) {
+        (
+            "the step '\(id)' is inside the foreach\(loop.map { " '\($0)'" } ?? ""), which runs it once for each item",
+            "the array of all outputs", (write ?? loop.map { ".steps.\($0).output" }).map { "write \($0)" }
+        )
     }
 
     private func of(_ owner: String?) -> String { owner.map { " of '\($0)'" } ?? "" }

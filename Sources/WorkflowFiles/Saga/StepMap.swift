@@ -20,8 +20,8 @@ struct StepMap {
         case itself
         /// It contains the other one.
         case around
-        /// It is contained in the other one.
-        case inside
+        /// It is contained in the other one, and runs once for each item of this step, if any.
+        case inside(loop: Hop?)
         case later
         /// It is in another branch of this step.
         case otherBranch(of: String?)
@@ -63,12 +63,16 @@ struct StepMap {
             if theirs.index > ours.index { return .later }
         }
         if target.count == user.count { return .itself }
-        return target.count < user.count ? .around : .inside
+        if target.count < user.count { return .around }
+        return .inside(loop: loop(around: target, from: user.count - 1))
     }
 
     /// Of a step that has ended: from outside of a loop its iterations cannot be told apart.
     private static func ended(_ target: Path, from level: Int) -> Relation {
-        let loop = target[level...].dropLast().first { $0.kind == .foreach }
-        return loop.map { .inLoop($0.id) } ?? .ended
+        loop(around: target, from: level).map { .inLoop($0.id) } ?? .ended
+    }
+
+    private static func loop(around target: Path, from level: Int) -> Hop? {
+        target[level...].dropLast().first { $0.kind == .foreach }
     }
 }

@@ -141,6 +141,20 @@ struct ScopeTests {
             """,
             "7:16: error: the step 'a' is inside this one and has not ended; expected a step that has ended before"
         ),
+        (
+            """
+            - id: f
+              foreach: { in: '${ .input }', as: i, steps: [ { id: a, set: { v: 1 } } ] }
+              output: { x: '${ .steps.a.output }', y: '${ .output | length }' }
+            - id: p
+              parallel: { branches: [ { id: x, steps: [ { id: g, foreach: { in: '${ .input }', as: j, steps: [ { id: b, set: { v: 1 } } ] } } ] } ] }
+              output: { x: '${ .steps.b.output }', y: '${ .steps.g.output }' }
+            """,
+            """
+            6:26: error: the step 'a' is inside the foreach 'f', which runs it once for each item; expected the array of all outputs; write .output
+            9:26: error: the step 'b' is inside the foreach 'g', which runs it once for each item; expected the array of all outputs; write .steps.g.output
+            """
+        ),
     ])
     func outputSeesItsOwn(yaml: String, messages: String) async {
         #expect(await Workflows(Workflows.saga(yaml)).check().text == messages)
