@@ -512,20 +512,23 @@ $$;
 create function outrider.suspend_saga(saga_id uuid, reason text default null) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.ask_saga(saga_id, 'suspend', jsonb_build_object('reason', reason))
+    select outrider.ask_saga(saga_id, 'suspend',
+        case when reason is not null then jsonb_build_object('reason', reason) end)
 $$;
 
 create function outrider.resume_saga(saga_id uuid, reason text default null) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.ask_saga(saga_id, 'resume', jsonb_build_object('reason', reason))
+    select outrider.ask_saga(saga_id, 'resume',
+        case when reason is not null then jsonb_build_object('reason', reason) end)
 $$;
 
 create function outrider.retry_saga(saga_id uuid, input jsonb default null, reason text default null) returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
-    select outrider.ask_saga(saga_id, 'retry', jsonb_build_object('reason', reason)
-        || case when input is not null then jsonb_build_object('input', input) else '{}' end)
+    select outrider.ask_saga(saga_id, 'retry', nullif(
+        case when input is not null then jsonb_build_object('input', input) else '{}' end
+        || case when reason is not null then jsonb_build_object('reason', reason) else '{}' end, '{}'))
 $$;
 
 create function outrider.skip_step(saga_id uuid, step text, reason text, output jsonb default null) returns void
@@ -540,7 +543,8 @@ create function outrider.resolve_step(
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
     select outrider.ask_saga(saga_id, 'resolve',
-        jsonb_build_object('step', step, 'happened', happened, 'output', output, 'reason', reason))
+        jsonb_build_object('step', step, 'happened', happened, 'output', output)
+        || case when reason is not null then jsonb_build_object('reason', reason) else '{}' end)
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------

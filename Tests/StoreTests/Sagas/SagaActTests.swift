@@ -21,7 +21,8 @@ struct SagaActTests {
                     outrider.retry_saga('\(id)', '{"total": 1}'), outrider.retry_saga('\(id)', 'null'),
                     outrider.skip_step('\(id)', 'charge', 'paid by hand'),
                     outrider.skip_step('\(id)', 'charge', 'paid by hand', '{"id": 7}'),
-                    outrider.resolve_step('\(id)', 'charge', true, '7'), outrider.resolve_step('\(id)', 'charge', false)
+                    outrider.retry_saga('\(id)', '1', 'a typo'), outrider.suspend_saga('\(id)', 'closed'),
+                    outrider.resolve_step('\(id)', 'charge', true, '7', 'they said so'), outrider.resolve_step('\(id)', 'charge', false)
                 """)
             #expect(
                 try await database.mail(of: id) == [
@@ -30,7 +31,8 @@ struct SagaActTests {
                     "act resume", "act retry", "act retry {\"input\": {\"total\": 1}}", "act retry {\"input\": null}",
                     "act skip {\"step\": \"charge\", \"output\": null, \"reason\": \"paid by hand\"}",
                     "act skip {\"step\": \"charge\", \"output\": {\"id\": 7}, \"reason\": \"paid by hand\"}",
-                    "act resolve {\"step\": \"charge\", \"output\": 7, \"happened\": true}",
+                    "act retry {\"input\": 1, \"reason\": \"a typo\"}", "act suspend {\"reason\": \"closed\"}",
+                    "act resolve {\"step\": \"charge\", \"output\": 7, \"reason\": \"they said so\", \"happened\": true}",
                     "act resolve {\"step\": \"charge\", \"output\": null, \"happened\": false}",
                 ])
             #expect(
@@ -195,7 +197,9 @@ struct SagaActTests {
                 try await database.value("select status || ' ' || skipped from outrider.sagas", as: String.self)
                     == "compensated 1")
             #expect(
-                try await database.count("select count(*) from outrider.dead_letters where redriven_at is null") == 0)
+                try await database.value(
+                    "select discard_reason || ' (by ' || discarded_by || ')' from outrider.dead_letters where redriven_at is null",
+                    as: String.self) == "skipped: refunded by hand (by postgres)")
             await worker.session.close()
         }
     }
