@@ -209,6 +209,7 @@ set search_path = pg_catalog, pg_temp as $$
 declare
     type outrider.saga_type;
     made uuid := outrider.uuid_v7();
+    ancestors int;
     other uuid;
     timer bigint;
 begin
@@ -224,6 +225,21 @@ begin
     elsif headers is not null and (jsonb_typeof(headers) <> 'object' or headers @? 'strict $.* ? (@.type() != "string")') then
         raise exception 'headers % are not an object of strings', left(headers::text, 80) using errcode = 'OR005',
             hint = 'Give an object whose values are strings: {"traceparent": "…"}';
+    end if;
+    -- Sagas that run each other in a circle come to an end.
+    if parent_id is not null then
+        with recursive ancestor as (
+            select begin_saga.parent_id as id, 1 as number
+            union all
+            select p.parent_id, a.number + 1 from ancestor a join outrider.saga p on p.id = a.id
+            where p.parent_id is not null and a.number <= 32
+        )
+        select max(a.number) into ancestors from ancestor a;
+        if ancestors > 32 then
+            raise exception 'the saga % would be the sub-saga of % others', begin_saga.saga, ancestors using errcode = 'OR006',
+                detail = format('Saga %s, which runs it, has 32 sagas above itself.', begin_saga.parent_id),
+                hint = 'Sagas may run each other 32 deep. Look for one that runs itself, by way of others maybe.';
+        end if;
     end if;
     if key is null and type.key_parts is not null then
         key := outrider.saga_key(type.key_parts, input);

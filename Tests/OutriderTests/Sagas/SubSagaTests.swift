@@ -32,6 +32,28 @@ struct SubSagaTests {
         output: { n: "${ .input.n }" }
         """
 
+    @Test func aSagaThatRunsItselfComesToAnEnd() async throws {
+        let endless = """
+            saga: endless
+            version: 1
+            steps:
+              - { id: again, if: "${ .input.n > 0 }", run: { saga: endless, input: { n: "${ .input.n + 1 }" } } }
+            """
+        try await Scene.playing(endless) { scene in
+            let worker = try await scene.worker()
+            _ = try await scene.play("endless", #"{"n": 1}"#, to: "failed")
+            #expect(try await scene.database.count("select count(*) from outrider.sagas where status = 'failed'") == 33)
+            #expect(
+                try await scene.database.count(
+                    """
+                    select count(*) from outrider.sagas
+                    where input = '{"n": 33}' and failure ->> 'type' = 'sql-OR006' and failure ->> 'step' = 'again'
+                        and failure ->> 'detail' like '%the saga endless would be the sub-saga of 33 others%'
+                    """) == 1)
+            _ = worker
+        }
+    }
+
     @Test func aSubSagasOutputIsItsStepsOutput() async throws {
         try await Scene.playing(Self.family) { scene in
             let worker = try await scene.worker()

@@ -337,4 +337,20 @@ struct StartingSagasTests {
             #expect(try await begin("one") == second)
         }
     }
+
+    @Test func sagasRunEachOtherThirtyTwoDeep() async throws {
+        try await TestDatabase.with { database in
+            try await database.apply(.saga("child", [.call("a")]))
+            try await database.placeOrder()
+            var saga = try await database.start()
+            func begin() async throws -> UUID {
+                try await database.value(
+                    "select outrider.begin_saga('child', '{}', null, null, null, \(saga), 'sub')")
+            }
+            for _ in 1...32 { saga = try await begin() }
+            let error = try await failure { _ = try await begin() }
+            #expect(error?.state == "OR006")
+            #expect(error?.message == "the saga child would be the sub-saga of 33 others")
+        }
+    }
 }
