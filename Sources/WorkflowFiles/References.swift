@@ -13,8 +13,9 @@ struct Declaration {
 struct Reference {
     enum Target {
         case endpoint(String)
-        /// A sub-saga. `isUndone`: when a later step fails, it is undone.
-        case saga(String, isUndone: Bool)
+        /// What a schedule starts.
+        case saga(String)
+        case run(SubSaga)
     }
 
     let target: Target
@@ -40,7 +41,7 @@ struct References {
     }
 
     func check(_ references: [Reference]) -> [Diagnostic] {
-        duplicates() + references.compactMap { unknown($0) ?? beforePivot($0) }
+        duplicates() + references.compactMap(unknown) + SubSagaCheck(declarations, references).check()
     }
 
     // MARK: - Duplicates
@@ -75,7 +76,8 @@ struct References {
     private func unknown(_ reference: Reference) -> Diagnostic? {
         switch reference.target {
         case .endpoint(let name): unknown("endpoint", name, among: endpoints, reference)
-        case .saga(let name, _): unknown("saga", name, among: sagas, reference)
+        case .saga(let name): unknown("saga", name, among: sagas, reference)
+        case .run(let child): unknown("saga", child.name, among: sagas, reference)
         }
     }
 
@@ -87,21 +89,5 @@ struct References {
             file: reference.file, position: reference.position, found: "the \(kind) '\(name)' is declared nowhere",
             expected: "a document '\(kind): \(name)' in these files",
             suggestion: closest(to: name, among: names).map { "did you mean '\($0)'?" })
-    }
-
-    /// A sub-saga that has passed its own pivot cannot be undone with its parent.
-    private func beforePivot(_ reference: Reference) -> Diagnostic? {
-        guard case .saga(let name, isUndone: true) = reference.target else { return nil }
-        let versions = declarations.compactMap { declaration in
-            if case .saga(let saga) = declaration.definition, saga.name == name { saga } else { nil }
-        }
-        // The newest is the one that is started.
-        guard let newest = versions.max(by: { $0.version < $1.version }),
-            let pivot = newest.allSteps.first(where: \.isPivot)
-        else { return nil }
-        return Diagnostic(
-            file: reference.file, position: reference.position,
-            found: "the saga '\(name)' has a pivot, '\(pivot.id)', behind which nothing of it is undone",
-            expected: "its step to be this saga's own pivot, or to stand behind it", suggestion: "write pivot: true")
     }
 }

@@ -85,7 +85,7 @@ enum ScheduleDecoder {
         guard let fields = Fields(node, of: "start", known: ["saga", "input", "key"], report) else { return nil }
         let sagaNode = fields.required("saga", expected: "the name of a saga")
         let saga = sagaNode?.name("the name of a saga", report)
-        if let saga, let sagaNode { report.refer(to: .saga(saga, isUndone: false), at: sagaNode.position) }
+        if let saga, let sagaNode { report.refer(to: .saga(saga), at: sagaNode.position) }
         var start = ScheduleDefinition.Start(saga: saga ?? "")
         fields.read("input", into: &start.input) { node, _ in site.value(node, "input") }
         fields.read("key", into: &start.key) { node, _ in site.template(node, "key") }

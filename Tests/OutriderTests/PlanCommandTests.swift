@@ -26,6 +26,7 @@ struct PlanCommandTests {
               call: { http: DELETE https://a.example/reservations }
           - id: tell
             publish: { topic: reserved, payload: {} }
+            compensate: none
 
         """
     }

@@ -9,49 +9,72 @@ struct PivotCheck {
         let line: Int
     }
 
+    /// What stands round the steps of a list.
+    private struct Surroundings {
+        /// A pivot on some path that leads here.
+        var pivot: Pivot?
+        /// `parallel` or `foreach`.
+        var container: ActionKind?
+        /// Whether they run whenever the saga gets so far.
+        var isUnconditional = true
+        /// Whether a step that comes behind all of them can fail.
+        var isFollowed = false
+    }
+
+    private let saga: SubSaga.Parent?
     private let timeout: Duration?
     private let hasPivot: Bool
     private let report: Report
 
-    /// - Parameter timeout: of the saga.
-    static func check(_ steps: [StepOutline], timeout: Duration?, _ report: Report) {
-        let check = PivotCheck(timeout: timeout, hasPivot: containsPivot(steps), report: report)
-        _ = check.walk(steps, behind: nil, inside: nil)
+    /// - Parameters:
+    ///   - saga: nil when it has no name or no version.
+    ///   - timeout: of the saga.
+    static func check(_ steps: [StepOutline], of saga: SubSaga.Parent?, timeout: Duration?, _ report: Report) {
+        let check = PivotCheck(saga: saga, timeout: timeout, hasPivot: containsPivot(steps), report: report)
+        _ = check.walk(steps, Surroundings())
     }
 
     private static func containsPivot(_ steps: [StepOutline]) -> Bool {
         steps.contains { $0.isPivot || $0.blocks.contains { containsPivot($0.steps) } }
     }
 
-    /// - Parameters:
-    ///   - pivot: a pivot on some path that leads here.
-    ///   - container: `parallel` or `foreach` around the steps.
     /// - Returns: a pivot on some path that leads behind the steps.
-    private func walk(_ steps: [StepOutline], behind pivot: Pivot?, inside container: ActionKind?) -> Pivot? {
-        var pivot = pivot
-        for step in steps {
-            checkRun(step, isUndone: pivot == nil && !step.isPivot)
+    private func walk(_ steps: [StepOutline], _ surroundings: Surroundings) -> Pivot? {
+        var here = surroundings
+        // Whether a step behind each of them can fail.
+        var followed = [surroundings.isFollowed]
+        for step in steps.dropFirst().reversed() { followed.append(followed.last == true || canFail(step)) }
+        for (step, isFollowed) in zip(steps, followed.reversed()) {
+            here.isFollowed = isFollowed
+            here.isUnconditional = surroundings.isUnconditional && step.runs == true
+            checkRun(step, here)
             if step.isPivot {
-                checkPlace(step, behind: pivot, inside: container)
+                checkPlace(step, behind: here.pivot, inside: here.container)
                 checkTime(step)
                 warnOfIdleCompensation(step)
-                // One that is misplaced draws no line.
-                if container == nil, pivot == nil {
-                    pivot = Pivot(id: step.id ?? "", line: step.namePosition(of: "pivot").line)
-                }
-            } else if let pivot {
+                here.pivot = here.pivot ?? Pivot(id: step.id ?? "", line: step.namePosition(of: "pivot").line)
+            } else if let pivot = here.pivot {
                 refuseUndo(step, behind: pivot)
             } else {
-                warnOfEffect(step, inside: container)
+                warnOfEffect(step, inside: here.container)
             }
-            let isTogether = step.kind == .parallel || step.kind == .foreach
+            var inside = here
+            if step.kind == .parallel || step.kind == .foreach { inside.container = step.kind }
+            if step.kind == .switch || step.kind == .foreach { inside.isUnconditional = false }
             // Of the cases of a switch one runs, or none: each is a path of its own.
-            let ends = step.blocks.map {
-                walk($0.steps, behind: pivot, inside: isTogether ? step.kind : container)
-            }
-            pivot = pivot ?? ends.lazy.compactMap(\.self).first
+            let ends = step.blocks.map { walk($0.steps, inside) }
+            here.pivot = here.pivot ?? ends.lazy.compactMap(\.self).first
         }
-        return pivot
+        return here.pivot
+    }
+
+    /// Apart from an expression that fails.
+    private func canFail(_ step: StepOutline) -> Bool {
+        switch step.kind {
+        case .call, .await, .approve, .run, .fail: true
+        case .parallel, .foreach, .switch: step.blocks.contains { $0.steps.contains(where: canFail) }
+        case .publish, .wait, .set, nil: false
+        }
     }
 
     // MARK: - Errors
@@ -84,12 +107,21 @@ struct PivotCheck {
         }
     }
 
-    private func checkRun(_ step: StepOutline, isUndone: Bool) {
+    /// What the other saga has to say is asked when all files have been read.
+    private func checkRun(_ step: StepOutline, _ here: Surroundings) {
         guard case .run(let run)? = step.step?.action, case .mapping(let mapping)? = step.mapping["run"]?.value else {
             return
         }
-        let position = mapping["saga"]?.value.position ?? mapping.position
-        report.refer(to: .saga(run.saga, isUndone: isUndone && hasPivot), at: position)
+        let standing: SubSaga.Standing =
+            step.isPivot || here.pivot != nil
+            ? .final
+            : hasPivot ? .beforePivot : .withoutPivot(inside: here.container, isFollowed: here.isFollowed)
+        var child = SubSaga(
+            name: run.saga, parent: saga, id: step.id, isUnconditional: here.isUnconditional, standing: standing)
+        if step.isPivot, step.step?.deadline == nil, let timeout {
+            child.limit = (timeout, step.namePosition(of: "pivot"))
+        }
+        report.refer(to: .run(child), at: mapping["saga"]?.value.position ?? mapping.position)
     }
 
     /// While the pivot runs the saga's timeout is only noted: its tries must come to an end by themselves.
@@ -106,11 +138,31 @@ struct PivotCheck {
                 at: position,
                 "the pivot '\(step.id)' can take \(time.rounded.text) with all its tries, longer than the saga's timeout of \(timeout.text)",
                 expected: "a pivot that ends before", suggestion: step.adviceOnTime)
-        case .limited: break
+        case .limited: warnOfUnusualAnswers(step, timeout, at: position)
         }
     }
 
     // MARK: - Warnings
+
+    /// What handlers do that hardly any does: nothing but a deadline stands against it.
+    private func warnOfUnusualAnswers(_ step: Step, _ timeout: Duration, at position: Position) {
+        guard case .call(.http(let call)) = step.action, step.deadline == nil else { return }
+        let policy = step.retry
+        let limit = "the saga's timeout of \(timeout.text)"
+        let found: String
+        if call.isAsync {
+            found = "the pivot '\(step.id)' can outlast \(limit) when heartbeats extend the wait for its callback"
+        } else if policy.maxElapsed != nil {
+            return
+        } else if case .limited(let time)? = LongestTime(of: step, retryAfter: policy.retryAfterMax), time > timeout {
+            let asked = policy.retryAfterMax.text
+            found =
+                "the pivot '\(step.id)' can take \(time.rounded.text) when every answer asks for a Retry-After of \(asked), longer than \(limit)"
+        } else {
+            found = "the pivot '\(step.id)' can outlast \(limit) when its handler goes on answering 425, still at work"
+        }
+        report.warning(at: position, found, suggestion: "set its deadline")
+    }
 
     private func warnOfIdleCompensation(_ step: StepOutline) {
         guard let compensation = step.step?.compensation, compensation.when == .succeeded else { return }
@@ -121,27 +173,26 @@ struct PivotCheck {
     }
 
     private func warnOfEffect(_ step: StepOutline, inside container: ActionKind?) {
-        guard step.mapping["compensate"] == nil, case .call(let call)? = step.step?.action, call.hasEffect else {
-            return
-        }
+        guard step.mapping["compensate"] == nil, let action = step.step?.action, action.hasEffect else { return }
         let ways =
             hasPivot
             ? "add compensate, or move the step behind the pivot"
             : container == nil
                 ? "add compensate, or pivot: true if nothing is to be undone once it is done" : "add compensate"
         report.warning(
-            at: step.namePosition(of: "call"),
+            at: step.namePosition(of: step.kind?.rawValue ?? "id"),
             "\(step.called) has an effect and no compensation: when the saga aborts, it stays done",
             suggestion: "\(ways); to accept that, write compensate: none")
     }
 }
 
-extension Call {
-    /// Whether it may change something, as far as one can tell from outside.
+extension Action {
+    /// Whether it may change something, as far as one can tell from outside. A sub-saga sees to its own.
     fileprivate var hasEffect: Bool {
         switch self {
-        case .http(let call): call.method != .get
-        case .sql: true
+        case .call(.http(let call)): call.method != .get
+        case .call(.sql), .publish: true
+        case .parallel, .foreach, .choose, .wait, .await, .approve, .run, .set, .fail: false
         }
     }
 }

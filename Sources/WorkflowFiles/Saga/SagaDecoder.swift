@@ -36,7 +36,9 @@ enum SagaDecoder {
         }
         Node.mapping(document).checkStorable(report)
         if let sequence {
-            SagaChecks.check(sequence.outlines, outside: site.uses.all, timeout: saga.timeout, report)
+            let itself = name.flatMap { name in version.map { SubSaga.Parent(name: name, version: $0) } }
+            SagaChecks.check(
+                sequence.outlines, of: itself, outside: site.uses.all, timeout: saga.timeout, report)
         }
         return name != nil && version != nil && sequence?.steps != nil ? saga : nil
     }

@@ -41,7 +41,10 @@ struct PivotTests {
               parallel: { branches: [ { id: x, steps: [ { id: a, call: { http: POST https://a.example }, pivot: true } ] } ] }
             - { id: c, call: { http: POST https://a.example }, compensate: { call: { http: DELETE https://a.example } } }
             """,
-            "5:94: error: a pivot inside parallel: what runs beside it could still fail; expected the pivot outside of parallel and foreach"
+            """
+            5:94: error: a pivot inside parallel: what runs beside it could still fail; expected the pivot outside of parallel and foreach
+            6:52: error: a compensation behind the pivot 'a' at line 5, after which nothing is undone; expected a step that only goes forward; remove it, or move the step before the pivot
+            """
         ),
         (
             """
@@ -134,11 +137,20 @@ struct PivotTests {
             """
             - { id: a, call: { http: POST https://a.example }, compensate: none }
             - { id: b, call: { http: GET https://a.example } }
-            - { id: c, publish: { topic: t, payload: 1 } }
-            - { id: d, run: { saga: s } }
+            - { id: c, publish: { topic: t, payload: 1 }, compensate: none }
+            - { id: d, publish: { topic: t, payload: 1 }, compensate: { publish: { topic: u, payload: 1 } } }
             - { id: e, approve: { prompt: p } }
+            - { id: f, publish: { topic: t, payload: 1 }, pivot: true }
+            - { id: g, publish: { topic: t, payload: 1 } }
             """,
             ""
+        ),
+        (
+            """
+            - { id: a, publish: { topic: t, payload: 1 } }
+            - { id: b, call: { http: POST https://a.example }, pivot: true }
+            """,
+            "4:12: warning: the step 'a' has an effect and no compensation: when the saga aborts, it stays done; add compensate, or move the step behind the pivot; to accept that, write compensate: none"
         ),
     ])
     func anEffectWithoutCompensationIsAWarning(yaml: String, messages: String) async {
@@ -172,20 +184,20 @@ struct PivotTests {
             "5:52: error: the pivot 'a' can take 1000000s with all its tries, longer than the saga's timeout of 1h; expected a pivot that ends before; set its deadline"
         ),
         (
-            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 11, multiplier: 2, initial: 1s, max: 1h }, timeout: 234s }",
-            ""
+            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 11, multiplier: 2, initial: 1s, max: 1h, retry_after_max: 0s }, timeout: 234s }",
+            "5:52: warning: the pivot 'a' can outlast the saga's timeout of 1h when its handler goes on answering 425, still at work; set its deadline"
         ),
         (
             "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 11, multiplier: 2, initial: 1s, max: 1h }, timeout: 235s }",
             "5:52: error: the pivot 'a' can take 3608s with all its tries, longer than the saga's timeout of 1h; expected a pivot that ends before; set its deadline"
         ),
         (
-            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 11, multiplier: 2, initial: 1s, max: 4s }, timeout: 323s }",
-            ""
+            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 11, multiplier: 2, initial: 1s, max: 4s, retry_after_max: 0s }, timeout: 323s }",
+            "5:52: warning: the pivot 'a' can outlast the saga's timeout of 1h when its handler goes on answering 425, still at work; set its deadline"
         ),
         (
-            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 11, multiplier: 2, initial: 1s, max: 4s }, timeout: 324s }",
-            ""
+            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 11, multiplier: 2, initial: 1s, max: 4s, retry_after_max: 0s }, timeout: 324s }",
+            "5:52: warning: the pivot 'a' can outlast the saga's timeout of 1h when its handler goes on answering 425, still at work; set its deadline"
         ),
         (
             "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 1000000, multiplier: 1.0000001, initial: 1ms, max: 1d } }",
@@ -201,13 +213,46 @@ struct PivotTests {
         ),
         ("- { id: a, await: { event: e, timeout: 1h }, pivot: true }", ""),
         (
-            "- { id: a, run: { saga: s }, pivot: true, deadline: 2h }",
+            "- { id: a, run: { saga: t }, pivot: true, deadline: 2h }",
             "5:30: error: the pivot 'a' can take 2h with all its tries, longer than the saga's timeout of 1h; expected a pivot that ends before; set its deadline"
         ),
         ("- { id: a, publish: { topic: t, payload: 1 }, pivot: true }", ""),
         ("- { id: a, call: { http: POST https://a.example }, compensate: none, retry: { attempts: forever } }", ""),
     ])
     func aPivotEndsBeforeTheSagasTimeout(yaml: String, messages: String) async {
+        let workflows = Workflows("saga: s\nversion: 1\ntimeout: 1h\nsteps:\n" + yaml)
+        #expect(await workflows.check(known: .init(sagas: ["t"])).text == messages)
+    }
+
+    /// The saga's timeout is 1h; the step stands in line 5.
+    @Test(arguments: [
+        (
+            "- { id: a, call: { http: POST https://a.example }, pivot: true }",
+            "5:52: warning: the pivot 'a' can outlast the saga's timeout of 1h when its handler goes on answering 425, still at work; set its deadline"
+        ),
+        ("- { id: a, call: { http: POST https://a.example }, pivot: true, deadline: 1h }", ""),
+        ("- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { max_elapsed: 30m } }", ""),
+        ("- { id: a, call: { sql: select 1 }, pivot: true }", ""),
+        (
+            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { retry_after_max: 20m } }",
+            "5:52: warning: the pivot 'a' can take 4950s when every answer asks for a Retry-After of 20m, longer than the saga's timeout of 1h; set its deadline"
+        ),
+        (
+            // 1 s, 2 s, 4 s, 8 s and 16 s are shorter than 20 s; then come 32 s, 64 s and three times 100 s.
+            "- { id: a, call: { http: POST https://a.example }, pivot: true, timeout: 285s, retry: { attempts: 11, initial: 1s, max: 100s, retry_after_max: 20s } }",
+            "5:52: warning: the pivot 'a' can take 3631s when every answer asks for a Retry-After of 20s, longer than the saga's timeout of 1h; set its deadline"
+        ),
+        (
+            "- { id: a, call: { http: POST https://a.example }, pivot: true, retry: { attempts: 10, multiplier: 1, initial: 1s, retry_after_max: 7m } }",
+            "5:52: warning: the pivot 'a' can take 68m when every answer asks for a Retry-After of 7m, longer than the saga's timeout of 1h; set its deadline"
+        ),
+        (
+            "- { id: a, call: { http: POST https://a.example, async: true }, pivot: true, retry: { max_elapsed: 30m } }",
+            "5:65: warning: the pivot 'a' can outlast the saga's timeout of 1h when heartbeats extend the wait for its callback; set its deadline"
+        ),
+        ("- { id: a, call: { http: POST https://a.example, async: true }, pivot: true, deadline: 1h }", ""),
+    ])
+    func aPivotThatOnlyUnusualAnswersKeepIsAWarning(yaml: String, messages: String) async {
         #expect(await Workflows("saga: s\nversion: 1\ntimeout: 1h\nsteps:\n" + yaml).check().text == messages)
     }
 }
