@@ -21,7 +21,8 @@ enum LongestTime {
         case .call: self.init(tries: step.retry, timeout: step.timeout, retryAfter)
         case .await(let event): self = event.timeout.map { .limited($0) } ?? .endless("it has no timeout")
         case .approve(let approve): self = approve.timeout.map { .limited($0) } ?? .endless("it has no timeout")
-        case .publish, .set, .parallel, .foreach, .choose, .wait, .run, .fail: return nil
+        case .wait(.duration(let time)): self = .limited(time)
+        case .publish, .set, .parallel, .foreach, .choose, .wait(.until), .run, .fail: return nil
         }
     }
 
