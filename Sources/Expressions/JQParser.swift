@@ -319,6 +319,9 @@ struct JQParser {
             // What fails gives nothing; what catches it sees the error.
             return takeWord("catch") ? .parts([attempt, .pipe([.nothing, try term()])]) : attempt
         case "reduce", "foreach": return try fold()
+        case "break":
+            guard case .variable = try pop().kind else { throw NotUnderstood() }
+            return .nothing
         case _ where Self.keywords.contains(word): throw NotUnderstood()
         default:
             var arguments: [JQSyntax] = []

@@ -145,7 +145,7 @@ struct PathFinder {
 
     /// The functions of jq whose arguments all see the function's own input.
     private static let evaluating: Set<String> = [
-        "IN/1", "IN/2", "atan2/2", "bsearch/1", "capture/1", "capture/2", "combinations/1",
+        "IN/1", "atan2/2", "capture/1", "capture/2", "combinations/1",
         "contains/1", "endswith/1", "error/1", "first/1", "flatten/1", "getpath/1", "has/1", "in/1",
         "index/1", "indices/1", "inside/1", "isempty/1", "join/1", "last/1", "ldexp/2", "limit/2", "ltrimstr/1",
         "match/1", "match/2", "nth/1", "nth/2", "pow/2", "range/1", "range/2", "range/3", "rindex/1", "rtrimstr/1",
