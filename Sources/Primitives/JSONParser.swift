@@ -18,13 +18,34 @@ extension JSON {
     }
 }
 
-private struct JSONParser {
-    private static let depthLimit = 512
-    private let bytes: [UInt8]
-    private var next = 0
+/// A value with the place of each of its parts.
+package struct PlacedJSON: Sendable {
+    package let value: JSON
+    /// The bytes at which the values begin, and the names of members, in the order of the text: what contains others before
+    /// them, and a name before its value.
+    package let offsets: [Int]
 
-    init(_ bytes: [UInt8]) {
+    /// Parses as `JSON(parsing:)` does.
+    ///
+    /// - Parameter depthLimit: how many levels there may be; at most 512.
+    package init(parsing bytes: [UInt8], depthLimit: Int) throws(JSONError) {
+        var parser = JSONParser(bytes, depthLimit: depthLimit, notesOffsets: true)
+        value = try parser.document()
+        offsets = parser.offsets
+    }
+}
+
+private struct JSONParser {
+    private let bytes: [UInt8]
+    private let depthLimit: Int
+    private let notesOffsets: Bool
+    private var next = 0
+    private(set) var offsets: [Int] = []
+
+    init(_ bytes: [UInt8], depthLimit: Int = 512, notesOffsets: Bool = false) {
         self.bytes = bytes
+        self.depthLimit = depthLimit
+        self.notesOffsets = notesOffsets
     }
 
     mutating func document() throws(JSONError) -> JSON {
@@ -35,9 +56,10 @@ private struct JSONParser {
     }
 
     private mutating func value(depth: Int) throws(JSONError) -> JSON {
-        guard depth < Self.depthLimit else { throw error("more than \(Self.depthLimit) levels of nesting") }
         skipSpace()
+        guard depth < depthLimit else { throw error("more than \(depthLimit) levels of nesting") }
         guard let first = peek else { throw error("the text ends where a value was expected") }
+        if notesOffsets { offsets.append(next) }
         switch first {
         case UInt8(ascii: "{"): return try object(depth: depth)
         case UInt8(ascii: "["): return try array(depth: depth)
@@ -58,6 +80,7 @@ private struct JSONParser {
         repeat {
             skipSpace()
             guard peek == UInt8(ascii: "\"") else { throw error("a member's name in quotes was expected") }
+            if notesOffsets { offsets.append(next) }
             let name = try string()
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw error("':' was expected") }

@@ -11,8 +11,14 @@ enum CoreSchema {
         }
     }
 
-    /// The digits of a JSON number of the same value; nil when the text is none. `.inf` and `.nan` have no JSON form and
-    /// stay strings, which no option takes for a number.
+    /// `[-+]? ( \.inf | \.Inf | \.INF ) | \.nan | \.NaN | \.NAN`: the numbers that have no JSON form.
+    static func isUnwritable(_ text: String) -> Bool {
+        let isSigned = text.hasPrefix("-") || text.hasPrefix("+")
+        return [".inf", ".Inf", ".INF"].contains(isSigned ? String(text.dropFirst()) : text)
+            || [".nan", ".NaN", ".NAN"].contains(text)
+    }
+
+    /// The digits of a JSON number of the same value; nil when the text is none.
     private static func number(_ text: String) -> String? {
         if text.hasPrefix("0o") { return integer(text.dropFirst(2), radix: 8) }
         if text.hasPrefix("0x") { return integer(text.dropFirst(2), radix: 16) }

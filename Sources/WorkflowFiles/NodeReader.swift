@@ -1,6 +1,6 @@
 internal import Primitives
 
-/// Turns the text of a file into one node tree a document, by YAML 1.2 with limits. JSON is a part of YAML.
+/// Turns the text of a file into one node tree a document, by YAML 1.2 with limits, or as JSON if its name says so.
 ///
 /// Trees are built from libyaml's events, not by its loader: that one has no positions of keys and expands nothing with
 /// a limit.
@@ -12,6 +12,10 @@ package struct NodeReader {
     static let nodeLimit = 100_000
     /// In bytes, of one document, aliases expanded: each expansion is read again.
     static let textLimit = 4 << 20
+    /// Reading begins again behind each slip, so a file that has nothing else would take for ever.
+    static let slipLimit = 100
+    /// In bytes of one file.
+    static let repetitionLimit = 8 << 20
 
     private struct Anchored {
         let node: Node
@@ -23,19 +27,27 @@ package struct NodeReader {
     }
 
     private let report: Report
-    private let bytes: [UInt8]
-    private let expected: String
-    private let events: YAMLEvents
+    private var text: CoveredText
+    private var events: YAMLEvents
+    private var documents: [Node] = []
+    private var slips: Set<Finding> = []
+    private var repeated = 0
+
+    // Of the document that is being read:
+
+    /// Its first line, from 0.
+    private var firstLine = 0
+    private var root: Node?
+    /// Held back, since it may be read again.
+    private var findings: [Finding] = []
     private var anchors: [String: Anchored] = [:]
     private var openAnchors: Set<String> = []
     private var nodeCount = 0
     private var textLength = 0
     /// The deepest level since the last look at it: what an anchored value reaches down to.
     private var deepest = 0
+    /// It has a value of which nobody can tell what it stands for.
     private var isGarbled = false
-    private var isAnythingRead = false
-    /// Offsets of the lines.
-    private lazy var lineStarts = [0] + bytes.indices.filter { bytes[$0] == 0x0A }.map { $0 + 1 }
     private var walked = (bytes: 0, scalars: 0)
 
     /// The documents of a file that could be read; the empty ones left out.
@@ -43,14 +55,17 @@ package struct NodeReader {
     /// - Parameter expected: what a file of this kind ought to have at the least.
     package static func documents(ofFile path: String, expected: String, _ report: Report) -> [Node] {
         switch SourceFile.read(path, limit: sizeLimit) {
-        case .success(let bytes): return documents(of: bytes, expected: expected, report)
+        case .success(let bytes):
+            return documents(of: bytes, isJSON: path.hasSuffix(".json"), expected: expected, report)
         case .failure(let failure):
             report.error(at: .wholeFile, failure.message)
             return []
         }
     }
 
-    static func documents(of bytes: [UInt8], expected: String, _ report: Report) -> [Node] {
+    private static func documents(
+        of bytes: [UInt8], isJSON: Bool, expected: String, _ report: Report
+    ) -> [Node] {
         guard bytes.count <= sizeLimit else {
             report.error(
                 at: .wholeFile, "the file has \(bytes.count) bytes", expected: "at most \(sizeLimit)")
@@ -65,60 +80,127 @@ package struct NodeReader {
                 expected: "a text in UTF-8")
             return []
         }
-        var reader = NodeReader(text, expected: expected, report)
-        return reader.run()
-    }
-
-    private init(_ bytes: [UInt8], expected: String, _ report: Report) {
-        self.bytes = bytes
-        self.expected = expected
-        self.report = report
-        events = YAMLEvents(bytes)
-    }
-
-    private mutating func run() -> [Node] {
-        var documents: [Node] = []
-        do {
-            while true {
-                let event = try events.next()
-                switch event.kind {
-                case .streamEnd:
-                    if !isAnythingRead, report.diagnostics.isEmpty {
-                        report.error(
-                            at: Position(line: 1, column: 1), "the file declares nothing",
-                            expected: expected,
-                            suggestion: "remove the file, or give it another ending")
-                    }
-                    return documents
-                case .documentStart:
-                    anchors = [:]
-                    nodeCount = 0
-                    textLength = 0
-                    isGarbled = false
-                case .documentEnd, .other: break
-                default:
-                    let node = try node(event, depth: 1)
-                    if node.isEmpty { continue }
-                    isAnythingRead = true
-                    if !isGarbled { documents.append(node) }
-                }
-            }
-        } catch let error as YAMLError {
-            // After a slip in this document libyaml only tells what follows from it.
-            if !isGarbled {
-                report.add(ExpressionSlip.explain(error, in: bytes) ?? YAMLProblem.finding(error, in: bytes))
-            }
-        } catch let finding as Finding {
-            report.add(finding)
-        } catch {
-            preconditionFailure("the reader throws its own errors only: \(error)")
+        let documents: [Node]
+        if isJSON {
+            documents = JSONReader.documents(of: text, report)
+        } else {
+            var reader = NodeReader(text, report)
+            documents = reader.run()
+        }
+        if documents.isEmpty, report.diagnostics.isEmpty {
+            report.error(
+                at: Position(line: 1, column: 1), "the file declares nothing", expected: expected,
+                suggestion: "remove the file, or give it another ending")
         }
         return documents
     }
 
+    private init(_ bytes: [UInt8], _ report: Report) {
+        self.report = report
+        var controlCharacters: [Int] = []
+        text = CoveredText(bytes, controlCharactersAt: &controlCharacters)
+        events = YAMLEvents(text.bytes[...])
+        for offset in controlCharacters.prefix(Self.slipLimit) {
+            report.error(at: Position(ofByte: offset, in: bytes), "a control character", expected: "a text")
+        }
+    }
+
+    private mutating func run() -> [Node] {
+        while true {
+            do {
+                try readOn()
+                break
+            } catch let error as YAMLError {
+                let slip = ExpressionSlip.explain(error, in: text) ?? YAMLProblem.slip(error, in: text.original)
+                guard goOn(after: slip, at: error.position) else { break }
+            } catch let slip as Slip {
+                guard goOn(after: slip, at: slip.finding.position) else { break }
+            } catch let finding as Finding {
+                guard goOn(after: Slip(finding: finding), at: finding.position) else { break }
+            } catch {
+                preconditionFailure("the reader throws its own errors only: \(error)")
+            }
+        }
+        return documents
+    }
+
+    /// Reads to the end of the text.
+    private mutating func readOn() throws {
+        while true {
+            let event = try events.next()
+            switch event.kind {
+            case .streamEnd: return
+            case .documentStart: beginDocument(at: text.line(of: event.start))
+            case .documentEnd:
+                endDocument()
+                beginDocument(at: text.line(of: event.end))
+            case .other: break
+            default: root = try node(event, depth: 1)
+            }
+        }
+    }
+
+    private mutating func beginDocument(at line: Int) {
+        firstLine = line
+        root = nil
+        findings = []
+        anchors = [:]
+        openAnchors = []
+        nodeCount = 0
+        textLength = 0
+        isGarbled = false
+    }
+
+    private mutating func endDocument() {
+        for finding in findings { report.add(finding) }
+        findings = []
+        guard let root, !root.isEmpty else { return }
+        if !isGarbled { documents.append(root) }
+        self.root = nil
+    }
+
+    // MARK: - Slips
+
+    /// Reports a slip, and has the document read again with the slip covered, or else what follows the document; false when
+    /// nothing does.
+    ///
+    /// - Parameter position: how far the text was read.
+    private mutating func goOn(after slip: Slip, at position: Position) -> Bool {
+        // A place that was covered is no second slip, whatever YAML makes of the letters there.
+        if !text.isCovered(slip.finding.position), slips.insert(slip.finding).inserted {
+            report.add(slip: slip.finding)
+        }
+        let line = text.line(of: position)
+        repeated += max(0, text.lineStarts[line] - text.lineStarts[firstLine])
+        let isLast = slips.count >= Self.slipLimit || repeated > Self.repetitionLimit
+        if !slip.extent.isEmpty, !isLast {
+            text.cover(slip.extent)
+            begin(at: firstLine)
+            return true
+        }
+        endDocument()
+        if isLast {
+            let finding = Finding(
+                slip.finding.position, "what follows was not read: the file has too many slips",
+                suggestion: "mend those above first")
+            report.add(slip: finding)
+            return false
+        }
+        guard let next = text.documentStart(from: max(line, firstLine + 1)) else { return false }
+        begin(at: next)
+        return true
+    }
+
+    private mutating func begin(at line: Int) {
+        let start = text.lineStarts[line]
+        events = YAMLEvents(text.bytes[start...], linesBefore: line)
+        walked = (start, 0)
+        beginDocument(at: line)
+    }
+
     // MARK: - Nodes
 
-    private mutating func node(_ event: YAMLEvent, depth: Int) throws -> Node {
+    private mutating func node(_ event: YAMLEvent, depth: Int, isKey: Bool = false) throws -> Node {
         try checkDepth(depth, at: event.start)
         try count(1, at: event.start)
         let before = (nodes: nodeCount - 1, text: textLength)
@@ -129,7 +211,8 @@ package struct NodeReader {
         switch event.kind {
         case .scalar(let text, let tag, let isPlain, let isBlock):
             try count(text: text.utf8.count, at: event.start)
-            node = .scalar(scalar(event, text: text, tag: tag, isPlain: isPlain, isBlock: isBlock))
+            let value = value(of: text, tag: tag, isPlain: isPlain && !isKey, at: event.start)
+            node = .scalar(scalar(event, value, text: text, isPlain: isPlain, isBlock: isBlock))
         case .sequenceStart(let tag):
             checkTag(tag, "seq", at: event.start)
             node = .sequence(try elements(depth: depth), event.start)
@@ -178,12 +261,15 @@ package struct NodeReader {
 
     private mutating func alias(_ name: String, depth: Int, at position: Position) throws -> Node {
         guard let anchored = anchors[name] else {
-            throw openAnchors.contains(name)
-                ? Finding(position, "the alias '*\(name)' stands inside the value that it names")
-                : Finding(
-                    position, "the alias '*\(name)' has no anchor before it",
-                    expected: "'&\(name)' at an earlier value",
-                    suggestion: "quote the text if it is no alias: \"*\(name)\"")
+            findings.append(
+                openAnchors.contains(name)
+                    ? Finding(position, "the alias '*\(name)' stands inside the value that it names")
+                    : Finding(
+                        position, "the alias '*\(name)' has no anchor before it",
+                        expected: "'&\(name)' at an earlier value",
+                        suggestion: "quote the text if it is no alias: \"*\(name)\""))
+            isGarbled = true
+            return Node(.null, at: position)
         }
         try count(anchored.count - 1, at: position)
         try count(text: anchored.length, at: position)
@@ -207,23 +293,19 @@ package struct NodeReader {
         while true {
             let event = try events.next()
             if case .mappingEnd = event.kind { return entries }
-            let key = try node(event, depth: depth + 1)
+            let key = try node(event, depth: depth + 1, isKey: true)
             let value = try node(try events.next(), depth: depth + 1)
-            // The rest of a document follows from the slip in it; messages about it would mislead.
-            if isGarbled { continue }
             guard case .scalar(let scalar) = key else {
-                report.error(at: event.start, "\(key.called) stands as a key", expected: "a text")
+                error(at: event.start, "\(key.called) stands as a key", expected: "a text")
                 continue
             }
-            if let slip = ExpressionSlip.explain(key: scalar, in: bytes, line: lineStart(scalar.position)) {
-                report.add(slip)
-                isGarbled = true
-            } else if let first = places[scalar.text] {
-                report.error(
+            if let slip = ExpressionSlip.explain(key: scalar, in: text) { throw slip }
+            if let first = places[scalar.text] {
+                error(
                     at: scalar.position, "the key '\(scalar.text)' stands twice; first at line \(first.line)",
                     expected: "each key once")
             } else if scalar.text == "<<", !scalar.isQuoted {
-                report.error(
+                error(
                     at: scalar.position, "'<<' merges nothing in YAML 1.2", expected: "the keys themselves",
                     suggestion: "an alias can stand for a whole value: key: *name")
             } else {
@@ -233,27 +315,45 @@ package struct NodeReader {
         }
     }
 
-    /// libyaml also ends lines at characters that nobody means so (U+2028): then this is the last line.
-    private mutating func lineStart(_ position: Position) -> Int {
-        lineStarts[min(position.line, lineStarts.count) - 1]
+    private mutating func error(
+        at position: Position, _ found: String, expected: String? = nil, suggestion: String? = nil
+    ) {
+        findings.append(Finding(position, found, expected: expected, suggestion: suggestion))
     }
 
     // MARK: - Scalars
 
-    private mutating func scalar(_ event: YAMLEvent, text: String, tag: String?, isPlain: Bool, isBlock: Bool)
+    private mutating func scalar(_ event: YAMLEvent, _ value: JSON, text: String, isPlain: Bool, isBlock: Bool)
         -> Node.Scalar
     {
+        let start = byte(ofIndex: event.startIndex)
+        let range = start..<max(start, byte(ofIndex: event.endIndex))
+        guard !self.text.isCovered(range) else { return covered(range, event, isPlain: isPlain) }
         let isOneLine = event.start.line == event.end.line
         let width = event.end.column - event.start.column
         // A quoted text with escapes has lost its columns.
         let isVerbatim = !isBlock && isOneLine && width == text.unicodeScalars.count + (isPlain ? 0 : 2)
         return Node.Scalar(
-            value: value(of: text, tag: tag, isPlain: isPlain, at: event.start), text: text, isQuoted: !isPlain,
-            position: event.start, isVerbatim: isVerbatim,
-            isCutByComment: isPlain && text.contains("${") && isComment(at: event.endIndex))
+            value: value, text: text, isQuoted: !isPlain, position: event.start, isVerbatim: isVerbatim,
+            isCutByComment: isPlain && text.contains("${") && isComment(at: range.upperBound))
     }
 
-    private func value(of text: String, tag: String?, isPlain: Bool, at position: Position) -> JSON {
+    /// What was meant by a text with a slip in it.
+    private func covered(_ range: Range<Int>, _ event: YAMLEvent, isPlain: Bool) -> Node.Scalar {
+        let meant = isPlain ? range : range.dropFirst().dropLast()
+        let text = String(decoding: text.original[meant], as: UTF8.self)
+        return Node.Scalar(
+            value: .string(text), text: text, isQuoted: !isPlain, position: event.start,
+            isVerbatim: event.start.line == event.end.line)
+    }
+
+    private mutating func value(of text: String, tag: String?, isPlain: Bool, at position: Position) -> JSON {
+        if tag == nil ? isPlain : tag == "tag:yaml.org,2002:float", CoreSchema.isUnwritable(text) {
+            error(
+                at: position, "'\(text)' is a number in YAML that JSON does not have", expected: "a finite number",
+                suggestion: "quote it if a text is meant: \"\(text)\"")
+            return .string(text)
+        }
         guard let tag else { return isPlain ? CoreSchema.value(of: text) : .string(text) }
         let value = CoreSchema.value(of: text)
         switch (tag, value) {
@@ -265,29 +365,35 @@ package struct NodeReader {
             return value
         case ("tag:yaml.org,2002:null", _), ("tag:yaml.org,2002:bool", _), ("tag:yaml.org,2002:float", _),
             ("tag:yaml.org,2002:int", _):
-            report.error(at: position, "'\(text)' is not what its tag !!\(tag.dropFirst(18)) says")
+            error(at: position, "'\(text)' is not what its tag !!\(tag.dropFirst(18)) says")
         default: refuse(tag, at: position)
         }
         return value
     }
 
-    private func checkTag(_ tag: String?, _ expected: String, at position: Position) {
+    private mutating func checkTag(_ tag: String?, _ expected: String, at position: Position) {
         if let tag, tag != "!", tag != "tag:yaml.org,2002:\(expected)" { refuse(tag, at: position) }
     }
 
-    private func refuse(_ tag: String, at position: Position) {
-        report.error(
+    private mutating func refuse(_ tag: String, at position: Position) {
+        error(
             at: position, "the tag '\(tag)' has no meaning here", expected: "no tag, or one of YAML's core schema",
             suggestion: "quote the text if the '!' belongs to it")
     }
 
-    /// Whether spaces and `#` follow a place in Unicode scalars. Places come in rising order, so the text is walked once.
-    private mutating func isComment(at index: Int) -> Bool {
-        while walked.scalars < index, walked.bytes < bytes.count {
-            repeat { walked.bytes += 1 } while walked.bytes < bytes.count && bytes[walked.bytes] & 0xC0 == 0x80
+    private func isComment(at offset: Int) -> Bool {
+        text.bytes[offset...].first { $0 != 0x20 && $0 != 0x09 } == UInt8(ascii: "#")
+    }
+
+    /// The offset of a place in Unicode scalars. Places come in rising order, so the text is walked once.
+    private mutating func byte(ofIndex index: Int) -> Int {
+        while walked.scalars < index, walked.bytes < text.bytes.count {
+            repeat {
+                walked.bytes += 1
+            } while walked.bytes < text.bytes.count && text.bytes[walked.bytes] & 0xC0 == 0x80
             walked.scalars += 1
         }
-        return bytes[walked.bytes...].first { $0 != 0x20 && $0 != 0x09 } == UInt8(ascii: "#")
+        return walked.bytes
     }
 }
 

@@ -28,11 +28,24 @@ package final class Report {
     /// Paths of JSON files that belong to this file's documents, and are none themselves.
     var schemaFiles: [String] = []
 
+    /// Where something was wrong before any value was there.
+    private var slips: Set<Position> = []
+
     package init(file: String) {
         self.file = file
     }
 
+    /// Nothing else is reported at its place: what was meant there is a guess.
+    func add(slip finding: Finding) {
+        slips.insert(finding.position)
+        append(finding)
+    }
+
     func add(_ finding: Finding) {
+        if !slips.contains(finding.position) { append(finding) }
+    }
+
+    private func append(_ finding: Finding) {
         diagnostics.append(
             Diagnostic(
                 file: file, position: finding.position, severity: finding.severity, found: finding.found,

@@ -21,7 +21,8 @@ struct YAMLEvent {
     let start: Position
     let end: Position
 
-    /// In Unicode scalars, which is how libyaml counts.
+    /// In Unicode scalars from where reading began, which is how libyaml counts.
+    let startIndex: Int
     let endIndex: Int
 }
 
@@ -37,8 +38,11 @@ struct YAMLError: Error {
 final class YAMLEvents {
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private let text: UnsafeMutableBufferPointer<UInt8>
+    private let linesBefore: Int
 
-    init(_ bytes: [UInt8]) {
+    /// - Parameter linesBefore: how many lines of the file stand before this text, which begins a line.
+    init(_ bytes: ArraySlice<UInt8>, linesBefore: Int = 0) {
+        self.linesBefore = linesBefore
         parser = .allocate(capacity: 1)
         precondition(yaml_parser_initialize(parser) == 1, "no memory for a YAML parser")
         text = .allocate(capacity: bytes.count)
@@ -59,8 +63,8 @@ final class YAMLEvents {
         defer { yaml_event_delete(&event) }
         let (kind, anchor) = Self.kind(of: event)
         return YAMLEvent(
-            kind: kind, anchor: anchor, start: Position(event.start_mark), end: Position(event.end_mark),
-            endIndex: event.end_mark.index)
+            kind: kind, anchor: anchor, start: position(event.start_mark), end: position(event.end_mark),
+            startIndex: event.start_mark.index, endIndex: event.end_mark.index)
     }
 
     private static func kind(of event: yaml_event_t) -> (YAMLEvent.Kind, anchor: String?) {
@@ -96,13 +100,20 @@ final class YAMLEvents {
     private func error() -> YAMLError {
         let problem = parser.pointee.problem.map { String(cString: $0) } ?? "the text cannot be read"
         // The reader counts bytes; the scanner and the parser set a mark.
-        let position =
+        var place =
             parser.pointee.error == YAML_READER_ERROR
             ? Position(ofByte: parser.pointee.problem_offset, in: text) : Position(parser.pointee.problem_mark)
+        place.line += linesBefore
         let hasContext = parser.pointee.context != nil
         return YAMLError(
-            problem: problem, position: position,
-            contextPosition: hasContext ? Position(parser.pointee.context_mark) : nil)
+            problem: problem, position: place,
+            contextPosition: hasContext ? position(parser.pointee.context_mark) : nil)
+    }
+
+    private func position(_ mark: yaml_mark_t) -> Position {
+        var position = Position(mark)
+        position.line += linesBefore
+        return position
     }
 }
 

@@ -1,6 +1,23 @@
 /// libyaml's complaints in words for who wrote the file: what stands there, and what to do about it.
 enum YAMLProblem {
-    static func finding(_ error: YAMLError, in bytes: [UInt8]) -> Finding {
+    static func slip(_ error: YAMLError, in bytes: [UInt8]) -> Slip {
+        Slip(finding: finding(error, in: bytes), extent: extent(error, in: bytes))
+    }
+
+    /// What would be a text if it were quoted.
+    private static func extent(_ error: YAMLError, in bytes: [UInt8]) -> [Range<Int>] {
+        switch error.problem {
+        case "did not find expected alphabetic or numeric character":
+            let text = unquoted(at: (error.contextPosition ?? error.position).byte(in: bytes), in: bytes)
+            return text.isEmpty ? [] : [text.indices]
+        case "found character that cannot start any token" where character(at: error.position, in: bytes) != "\t":
+            let start = error.position.byte(in: bytes)
+            return start < bytes.count ? [start..<start + 1] : []
+        default: return []
+        }
+    }
+
+    private static func finding(_ error: YAMLError, in bytes: [UInt8]) -> Finding {
         let opening = error.contextPosition ?? error.position
         switch error.problem {
         case "found character that cannot start any token" where character(at: error.position, in: bytes) != "\t":
@@ -81,15 +98,15 @@ enum YAMLProblem {
 
     /// `*.created` and `*`: patterns of topics that YAML takes for an alias.
     private static func alias(at position: Position, in bytes: [UInt8]) -> Finding {
-        let start = position.byte(in: bytes)
-        let text: ArraySlice<UInt8> =
-            cronLine(at: start, in: bytes)
-            ?? bytes.dropFirst(start).prefix { $0 > 0x20 && !",]}".utf8.contains($0) }
-        let word = String(decoding: text, as: UTF8.self).trimmed
+        let word = String(decoding: unquoted(at: position.byte(in: bytes), in: bytes), as: UTF8.self).trimmed
         return Finding(
             position,
             "an unquoted text that begins with '\(word.prefix(1))', which begins an \(name(of: word)) in YAML",
             expected: "it in quotes", suggestion: "write \"\(word.prefix(80))\"")
+    }
+
+    private static func unquoted(at start: Int, in bytes: [UInt8]) -> ArraySlice<UInt8> {
+        cronLine(at: start, in: bytes) ?? bytes.dropFirst(start).prefix { $0 > 0x20 && !",]}".utf8.contains($0) }
     }
 
     /// The rest of the line of `cron: */5 * * * *`, without its comment.

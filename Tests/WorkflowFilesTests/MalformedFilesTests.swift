@@ -104,8 +104,8 @@ struct MalformedFilesTests {
             "1:8: error: an unquoted text that begins with '*', which begins an alias in YAML; expected it in quotes; write \"*.a\""
         ),
         (
-            "topic: [ * ]",
-            "1:10: error: an unquoted text that begins with '*', which begins an alias in YAML; expected it in quotes; write \"*\""
+            "subscription: a\ntopics: [ * ]\ndeliver: { http: POST https://a.example }",
+            "2:11: error: an unquoted text that begins with '*', which begins an alias in YAML; expected it in quotes; write \"*\""
         ),
         (
             "topic: &.a b",
@@ -147,6 +147,14 @@ struct MalformedFilesTests {
             "1:8: error: the tag '!name' has no meaning here; expected no tag, or one of YAML's core schema; quote the text if the '!' belongs to it"
         ),
         ("topic: a\nretention: !!int 1d", "2:12: error: '1d' is not what its tag !!int says"),
+        (
+            "topic: a\nretention: -.inf",
+            "2:12: error: '-.inf' is a number in YAML that JSON does not have; expected a finite number; quote it if a text is meant: \"-.inf\""
+        ),
+        (
+            "topic: a\nretention: !!float .NaN",
+            "2:12: error: '.NaN' is a number in YAML that JSON does not have; expected a finite number; quote it if a text is meant: \".NaN\""
+        ),
         ("topic: a\nretension: 1d", "2:1: error: unknown key 'retension' of a topic; did you mean 'retention'?"),
         (
             "topic: a\nttl: 1d",
@@ -215,6 +223,24 @@ struct MalformedFilesTests {
                 "a.yaml:1:8: error: 'A' stands for the name of a topic; expected a-z, 0-9, '.' and '-', beginning with a letter; did you mean 'a'?",
                 "a.yaml:5:8: error: the list that begins here is not closed; expected ',' or ']'",
             ])
+    }
+
+    @Test func whatStandsBehindBrokenYAMLIsCheckedToo() async {
+        let outcome = await Workflows("topic: [ a\n---\ntopic: B\n---\ntopic: c: d\n---\ntopic: 'e\n---\ntopic: F")
+            .check()
+        #expect(
+            outcome.messages == [
+                "a.yaml:1:8: error: the list that begins here is not closed; expected ',' or ']'",
+                "a.yaml:3:8: error: 'B' stands for the name of a topic; expected a-z, 0-9, '.' and '-', beginning with a letter; did you mean 'b'?",
+                "a.yaml:5:9: error: a colon where no key can stand; expected the keys of one mapping indented alike; quote a text that holds a colon and a space",
+                "a.yaml:7:8: error: the text in quotes that begins here is not closed; expected a closing quote",
+                "a.yaml:9:8: error: 'F' stands for the name of a topic; expected a-z, 0-9, '.' and '-', beginning with a letter; did you mean 'f'?",
+            ])
+    }
+
+    @Test func aDocumentWithDirectivesIsToldOfOnce() async {
+        let outcome = await Workflows("%YAML 1.2\n--- @\n---\ntopic: B").check()
+        #expect(outcome.messages.map { $0.prefix(15) } == ["a.yaml:2:5: err", "a.yaml:4:8: err"])
     }
 
     @Test func missingPathIsAnError() async {

@@ -166,7 +166,8 @@ struct InputSchemaTests {
     }
 
     @Test func aFileThatNamesItselfIsStillRead() async {
-        let saga = #"{"saga": "s", "version": 1, "steps": [], "input": {"schema": "a.json"} } # not JSON"#
+        // A byte order mark is taken off a workflow file; a schema must be JSON as it is.
+        let saga = "\u{FEFF}" + #"{"saga": "s", "version": 1, "steps": [], "input": {"schema": "a.json"} }"#
         let outcome = await Workflows(saga, file: "a.json").check()
         #expect(outcome.messages.contains { $0.hasPrefix("a.json:1:38: error: steps is empty") })
     }
