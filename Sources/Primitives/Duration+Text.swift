@@ -51,7 +51,7 @@ extension Duration {
     }
 
     /// A decimal number of units, in exact integer arithmetic; digits below a microsecond are refused.
-    private static func length(_ number: String, of unit: Int64) -> Duration? {
+    static func length(_ number: String, of unit: Int64) -> Duration? {
         let parts = number.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty && $0.utf8.allSatisfy { (48...57).contains($0) } }),
             let whole = Int64(parts[0])

@@ -66,8 +66,9 @@ extension Node {
             }
         guard let duration else {
             var suggestion: String?
-            if case .scalar(let scalar) = self, let seconds = scalar.value.int {
-                suggestion = "did you mean '\(seconds)s'?"
+            if case .scalar(let scalar) = self {
+                let meant = scalar.value.int.map { "\($0)s" } ?? Duration.meant(by: scalar.text)
+                suggestion = meant.map { "did you mean '\($0)'?" }
             }
             report.error(
                 at: position, "\(called) stands for \(what)",

@@ -20,6 +20,15 @@ struct DurationTests {
     }
 
     @Test(arguments: [
+        ("5 s", "5s"), ("5S", "5s"), ("4hours", "4h"), ("1 hour", "1h"), ("1h30m", "90m"), ("1h 30 min", "90m"),
+        ("1.5 Days", "36h"), ("1w", "7d"), ("500 millis", "500ms"), ("", nil), ("5", nil), ("s", nil), ("-5s", nil),
+        ("5 parsecs", nil), ("1.2.3s", nil), ("٣s", nil), ("9223372036854775807w", nil), ("9999d9999d", nil),
+    ])
+    func tellsWhatWasMeant(text: String, meant: String?) {
+        #expect(Duration.meant(by: text) == meant)
+    }
+
+    @Test(arguments: [
         (Duration.seconds(90), "90s"), (.seconds(120), "2m"), (.milliseconds(1500), "1500ms"),
         (.seconds(604_800), "7d"), (.microseconds(250), "0.250ms"), (.zero, "0s"),
     ])

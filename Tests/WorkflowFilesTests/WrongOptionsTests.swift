@@ -40,11 +40,11 @@ struct WrongOptionsTests {
         ),
         (
             "timeout: 5sec",
-            "4:10: error: '5sec' stands for timeout; expected a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S"
+            "4:10: error: '5sec' stands for timeout; expected a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S; did you mean '5s'?"
         ),
         (
             "timeout: 1 s",
-            "4:10: error: '1 s' stands for timeout; expected a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S"
+            "4:10: error: '1 s' stands for timeout; expected a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S; did you mean '1s'?"
         ),
         (
             "timeout: -1s",
