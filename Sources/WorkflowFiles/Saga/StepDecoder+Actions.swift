@@ -29,7 +29,7 @@ extension StepDecoder {
         guard let fields = Fields(node, of: "wait", known: ["for", "until"], report) else { return nil }
         switch (fields["for"], fields["until"]) {
         case (let duration?, nil): return duration.duration("the length of the wait", report).map(Wait.duration)
-        case (nil, let time?): return site.expression(time, "until").map(Wait.until)
+        case (nil, let time?): return end(time, site).map(Wait.until)
         case (_?, let time?):
             report.error(at: time.position, "a wait with 'for' and 'until'", expected: "exactly one of them")
         case (nil, nil):
@@ -38,6 +38,20 @@ extension StepDecoder {
             }
         }
         return nil
+    }
+
+    /// When a wait ends: a time, as a text of jq, or an expression that gives one.
+    private func end(_ node: Node, _ site: Site) -> Expression? {
+        guard case .scalar(let scalar) = node, let text = scalar.value.string, !text.contains("${"),
+            text.first?.isNumber == true
+        else { return site.expression(node, "until") }
+        guard Timestamp(rfc3339: text) != nil else {
+            report.error(
+                at: node.position, "\(node.called) stands for until",
+                expected: "a time such as 2026-01-31T08:00:00Z, or an expression: ${ … }")
+            return nil
+        }
+        return try? Expression(JSON.string(text).text)
     }
 
     private func event(_ node: Node) -> Await? {

@@ -125,6 +125,9 @@ struct AcceptedSagasTests {
     @Test func waitsAreRead() async throws {
         #expect(try await action("wait: { for: 10m }") == .wait(.duration(.seconds(600))))
         #expect(try await action("wait: { until: '${ .input.at }' }") == .wait(.until(try Expression(".input.at"))))
+        #expect(
+            try await action("wait: { until: 2026-01-31T08:00:00+01:00 }")
+                == .wait(.until(try Expression("\"2026-01-31T08:00:00+01:00\""))))
         var event = Await(event: "Paid.ok_1-2")
         #expect(try await action("await: { event: Paid.ok_1-2 }") == .await(event))
         event.timeout = .seconds(2 * 86_400)

@@ -44,7 +44,11 @@ struct ActionFilesTests {
         ("wait: { for: 0 }", "5:16: error: the number 0 stands for the length of the wait; expected at least 1ms"),
         (
             "wait: { until: tomorrow }",
-            "5:18: error: 'tomorrow' stands for until; expected one expression and nothing around it: ${ … }; write ${ tomorrow }"
+            "5:18: error: 'tomorrow' stands for until; expected one expression and nothing around it: ${ … }"
+        ),
+        (
+            "wait: { until: 2026-01-31 }",
+            "5:18: error: '2026-01-31' stands for until; expected a time such as 2026-01-31T08:00:00Z, or an expression: ${ … }"
         ),
         ("wait: { fro: 10m }", "5:11: error: unknown key 'fro' of wait; did you mean 'for'?"),
     ])

@@ -106,7 +106,7 @@ struct StepOptionsTests {
         ("- { id: a, set: { a: 1 }, if: true }", "4:31: error: true stands for if; expected an expression: ${ … }"),
         (
             "- { id: a, set: { a: 1 }, if: x }",
-            "4:31: error: 'x' stands for if; expected one expression and nothing around it: ${ … }; write ${ x }"
+            "4:31: error: 'x' stands for if; expected one expression and nothing around it: ${ … }"
         ),
         (
             "- { id: a, call: { http: GET https://a.example }, timeout: 5, deadline: 0s }",
