@@ -8,7 +8,7 @@ package struct Diagnostic: Sendable, Hashable, Error {
     }
 
     package var file: String
-    /// Line and column, both from 1; columns count characters. Line 0 speaks of the whole file.
+    /// Line and column, both from 1; columns count characters.
     package var position: Position
     package var severity: Severity = .error
     package var found: String
@@ -28,8 +28,7 @@ extension Diagnostic: CustomStringConvertible {
 
     /// `file:line:column: error: found; expected …; did you mean …?`, as compilers print it and editors read it.
     package var description: String {
-        let place = position.line > 0 ? "\(file):\(position.line):\(position.column)" : file
-        return "\(place): \(severity.rawValue): \(message)"
+        "\(file):\(position.line):\(position.column): \(severity.rawValue): \(message)"
     }
 
     /// For `check --format json`.

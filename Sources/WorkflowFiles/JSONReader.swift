@@ -71,7 +71,10 @@ struct JSONReader {
             let isVerbatim =
                 inside.starts(with: text.utf8) && inside.dropFirst(text.utf8.count).first == UInt8(ascii: "\"")
             return .scalar(
-                Node.Scalar(value: value, text: text, isQuoted: true, position: position, isVerbatim: isVerbatim))
+                Node.Scalar(
+                    value: value, text: text, isQuoted: true, position: position, isVerbatim: isVerbatim,
+                    layout: isVerbatim
+                        ? nil : TextLayout(documentStart + offset..<bytes.count, of: bytes, at: position)))
         case .null, .bool, .number:
             // YAML gives the same number the same digits.
             return .scalar(
@@ -101,13 +104,7 @@ struct JSONReader {
 
     /// - Parameter offset: in the document.
     private mutating func position(ofByte offset: Int) -> Position {
-        for byte in bytes[walked.offset..<documentStart + offset] {
-            if byte == 0x0A {
-                walked.position = Position(line: walked.position.line + 1, column: 1)
-            } else if byte & 0xC0 != 0x80 {
-                walked.position.column += 1
-            }
-        }
+        for byte in bytes[walked.offset..<documentStart + offset] { walked.position.pass(byte) }
         walked.offset = documentStart + offset
         return walked.position
     }

@@ -15,6 +15,8 @@ package indirect enum Node: Sendable {
         let position: Position
         /// Whether the characters of `text` stand one by one at `position`, or behind the quote there.
         let isVerbatim: Bool
+        /// Where its characters stand otherwise, if that is known.
+        var layout: TextLayout?
         /// A space and `#` end it: what follows is a comment.
         var isCutByComment = false
     }
@@ -79,7 +81,10 @@ extension Node.Scalar {
 
     /// The same of many, in rising order.
     func positions(ofBytes offsets: [Int]) -> [Position] {
-        guard isVerbatim else { return offsets.map { _ in position } }
+        guard isVerbatim else {
+            return layout.map { $0.places(ofBytes: offsets, of: text, from: $0.start).map(\.position) }
+                ?? offsets.map { _ in position }
+        }
         var rest = text.utf8[...]
         var column = position.column + (isQuoted ? 1 : 0)
         var walked = 0

@@ -331,10 +331,11 @@ package struct NodeReader {
         guard !self.text.isCovered(range) else { return covered(range, event, isPlain: isPlain) }
         let isOneLine = event.start.line == event.end.line
         let width = event.end.column - event.start.column
-        // A quoted text with escapes has lost its columns.
+        // A quoted text with escapes has its characters elsewhere.
         let isVerbatim = !isBlock && isOneLine && width == text.unicodeScalars.count + (isPlain ? 0 : 2)
         return Node.Scalar(
             value: value, text: text, isQuoted: !isPlain, position: event.start, isVerbatim: isVerbatim,
+            layout: isVerbatim ? nil : TextLayout(range, of: self.text.original, at: event.start),
             isCutByComment: isPlain && text.contains("${") && isComment(at: range.upperBound))
     }
 
@@ -344,7 +345,8 @@ package struct NodeReader {
         let text = String(decoding: text.original[meant], as: UTF8.self)
         return Node.Scalar(
             value: .string(text), text: text, isQuoted: !isPlain, position: event.start,
-            isVerbatim: event.start.line == event.end.line)
+            isVerbatim: event.start.line == event.end.line,
+            layout: isPlain ? TextLayout(range, of: self.text.original, at: event.start) : nil)
     }
 
     private mutating func value(of text: String, tag: String?, isPlain: Bool, at position: Position) -> JSON {

@@ -8,8 +8,8 @@ package struct Position: Sendable, Hashable, Comparable {
         self.column = column
     }
 
-    /// The file as a whole.
-    package static let wholeFile = Position(line: 0, column: 0)
+    /// Stands for the file as a whole: every message has a place.
+    package static let wholeFile = Position(line: 1, column: 1)
 
     package static func < (left: Position, right: Position) -> Bool {
         (left.line, left.column) < (right.line, right.column)

@@ -124,16 +124,7 @@ extension Position {
 
     /// The place of a byte in a text.
     init(ofByte offset: Int, in text: some Collection<UInt8>) {
-        var line = 1
-        var column = 1
-        for byte in text.prefix(offset) {
-            if byte == 0x0A {
-                line += 1
-                column = 1
-            } else if byte & 0xC0 != 0x80 {
-                column += 1
-            }
-        }
-        self.init(line: line, column: column)
+        self.init(line: 1, column: 1)
+        for byte in text.prefix(offset) { pass(byte) }
     }
 }

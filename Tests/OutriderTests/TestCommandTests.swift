@@ -132,7 +132,7 @@ struct TestCommandTests {
         #expect(file.errors.hasPrefix("outrider test: 'Workflows/order.yaml' is no file of scenarios"))
         let missing = try await run("missing")
         #expect(missing.exit == .code(1))
-        #expect(missing.output.hasPrefix("missing: error: cannot be read: No such file or directory\n"))
+        #expect(missing.output.hasPrefix("missing:1:1: error: cannot be read: No such file or directory\n"))
         #expect(try await run("--format", "xml").exit == .code(2))
     }
 }

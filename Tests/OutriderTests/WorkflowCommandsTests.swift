@@ -85,7 +85,7 @@ struct CheckCommandTests {
     @Test func missingFileExitsOne() async throws {
         let result = try await check("gone.yaml")
         #expect(result.exit == .code(1))
-        #expect(result.output.hasPrefix("gone.yaml: error: cannot be read: No such file or directory\n"))
+        #expect(result.output.hasPrefix("gone.yaml:1:1: error: cannot be read: No such file or directory\n"))
     }
 
     @Test(arguments: [["--format", "xml"], ["--fromat", "json"], []])

@@ -33,7 +33,11 @@ struct ExpressionFilesTests {
         ),
         (
             "$${ .payload.a }",
-            "9: error: '$${ .payload.a }' stands for filter; expected one expression and nothing around it: ${ … }; write ${ $${ .payload.a } }"
+            "9: error: '$${ .payload.a }' stands for filter; expected one expression and nothing around it: ${ … }; write ${ .payload.a }"
+        ),
+        (
+            "always",
+            "9: error: 'always' stands for filter; expected one expression and nothing around it: ${ … }"
         ),
         ("true", "9: error: true stands for filter; expected an expression: ${ … }"),
         ("[ a ]", "9: error: a list stands for filter; expected an expression: ${ … }"),
@@ -60,6 +64,32 @@ struct ExpressionFilesTests {
         #expect(
             await Workflows(text).check().messages
                 == ["a.yaml:3:5: error: \(Self.colon); write \"${ {a: .payload.x} }\""])
+    }
+
+    /// Wherever the style of a text puts it.
+    @Test(arguments: [
+        ("|\n  ${ .payload.a\n    and .total }", 6, 9),
+        ("| # in two lines\n\n  ${ .payload.a and # ä\n  .total }", 7, 3),
+        (">-\n  ${ .payload.a\n\n  and .total }", 7, 7),
+        ("${ .payload.a and\n  .total }", 5, 3),
+        ("'${ .payload.a == \"''\" and .total }'", 4, 36),
+        ("'${ .payload.a ==\n\n  \"''\" and\t.total }'", 6, 12),
+        ("\"${ .payload.a == \\\"ä\\u00e4\\x41\\U0001F600\\\" \\\n  and\\n .total }\"", 5, 9),
+    ])
+    func placesInsideATextAreExact(filter: String, line: Int, column: Int) async {
+        let outcome = await Workflows(Workflows.subscription("filter: \(filter)")).check()
+        #expect(
+            outcome.messages.map { $0.prefix { $0 != "'" } } == ["a.yaml:\(line):\(column): error: a filter sees no "])
+    }
+
+    @Test func placesInTextsOfJSONAreExact() async {
+        let outcome = await Workflows(
+            #"""
+            {"subscription": "s", "topics": ["a"], "deliver": {"http": "POST https://a.example"},
+             "filter": "${ .payload.a == \"\ud83d\ude00/\" and\n.total }"}
+            """#, file: "a.json"
+        ).check()
+        #expect(outcome.messages.map { $0.prefix { $0 != "'" } } == ["a.json:2:53: error: a filter sees no "])
     }
 
     @Test func aCommentThatSpeaksOfExpressionsIsNoSlip() async {

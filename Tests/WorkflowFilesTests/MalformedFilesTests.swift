@@ -177,7 +177,7 @@ struct MalformedFilesTests {
 
     @Test func hugeFileIsRefusedUnread() async {
         let outcome = await Workflows("topic: a\n#" + String(repeating: "x", count: 1 << 20)).check()
-        #expect(outcome.messages == ["a.yaml: error: the file has 1048586 bytes; expected at most 1048576"])
+        #expect(outcome.messages == ["a.yaml:1:1: error: the file has 1048586 bytes; expected at most 1048576"])
     }
 
     @Test func nestingHasALimitAliasesIncluded() async {
@@ -247,7 +247,7 @@ struct MalformedFilesTests {
         let outcome = await WorkflowFolder.load(paths: ["/nowhere/a.yaml"])
         #expect(
             outcome.diagnostics.map(\.description) == [
-                "/nowhere/a.yaml: error: cannot be read: No such file or directory"
+                "/nowhere/a.yaml:1:1: error: cannot be read: No such file or directory"
             ])
     }
 }
