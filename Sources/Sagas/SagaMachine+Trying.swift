@@ -271,7 +271,10 @@ extension SagaMachine {
             record(.stepFailed(failure, isUnknown: false), path, op)
         case .child:
             guard let deadline = childDeadline(path, effort), deadline <= now else { return }
-            abort(Failure(step: path, type: "deadline", detail: "the sub-saga did not end in time"))
+            let detail = "the sub-saga did not end in time"
+            abort(Failure(step: path, type: "deadline", detail: detail))
+            // Which only noted it: what becomes of the sub-saga decides.
+            if program.step(path)?.isPivot == true { effects.append(.tellChild(path, .cancel(reason: detail))) }
         }
     }
 
@@ -300,10 +303,12 @@ extension SagaMachine {
         return effort.deadline
     }
 
-    /// When the wait for a sub-saga ends the saga. One that cannot be undone any more, by the pivot, is awaited.
+    /// When the wait for a sub-saga ends the saga. One that cannot be undone any more, by the pivot, is awaited; one that is
+    /// the pivot is told to abort.
     private func childDeadline(_ path: StepPath, _ effort: Effort) -> Timestamp? {
-        guard state.status == .running, !state.hasPivoted, !isPivotUnderWay else { return nil }
-        return effort.deadline
+        guard state.status == .running, !state.hasPivoted else { return nil }
+        let isWaitedFor = program.step(path)?.isPivot == true ? state.noted == nil : !isPivotUnderWay
+        return isWaitedFor ? effort.deadline : nil
     }
 
     /// When the machine wants the next `tick`; nil while only others can move it.

@@ -95,4 +95,22 @@ struct DeadlineTests {
         #expect(saga.succeed("c.p") == ["call c.a"])
         #expect(saga.succeed("c.a") == ["tell parent completed"])
     }
+
+    /// If it can still abort it has not happened, and so aborts its parent; if not, it is awaited.
+    @Test func aSubSagaThatIsThePivotIsToldToAbort() {
+        for outcome in [SagaState.Status.compensated, .completed] {
+            var saga = SagaRun(.call("a").undone(), .run("p").with { $0.isPivot = true }.deadline(Self.ten))
+            _ = saga.begin()
+            _ = saga.succeed("a")
+            #expect(saga.tickWhenDue() == ["tell child p cancel"])
+            #expect(saga.state.noted?.type == "deadline")
+            #expect(saga.due == nil)
+            switch outcome {
+            case .completed: #expect(saga.endChild("p", .completed) == ["tell parent completed"])
+            default:
+                #expect(saga.endChild("p", outcome) == ["undo a"])
+                #expect(saga.state.failure?.type == "deadline")
+            }
+        }
+    }
 }
