@@ -93,7 +93,15 @@ struct BackpressureOfWorkersTests {
             try await scene.publish(10)
             try await scene.handler.wait(for: 10, at: "/bill")
             try await worker.waitForLog("topic.full")
-            // Until then nothing was, and afterwards all is.
+            // What the other handler has answered counts until that is recorded, and a reading is used for a second.
+            try await eventually("mail alone is full") {
+                try await scene.database.value(
+                    """
+                    select coalesce(string_agg(s.name, ' '), '') from outrider.gate_full f
+                    join outrider.subscription s on s.id = f.subscription_id
+                    """, as: String.self) == "mail"
+            }
+            // Until then nothing was dropped, and afterwards all is.
             for _ in 0..<10 { try await scene.publish(2) }
             try await scene.handler.wait(for: 30, at: "/bill")
             #expect(
