@@ -18,7 +18,7 @@ set search_path = pg_catalog, pg_temp as $$
     select encode(
         set_bit(set_bit(
             overlay(overlay(uuid_send(gen_random_uuid())
-                placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6)
+                placing substring(int8send(floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6)
                 placing xidsend(pg_current_xact_id()::xid) from 13 for 4),
             52, 1), 53, 1), 'hex')::uuid
 $$;
@@ -141,7 +141,7 @@ create table outrider.outbox (
     id uuid not null default encode(
         set_bit(set_bit(
             overlay(overlay(uuid_send(gen_random_uuid())
-                placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6)
+                placing substring(int8send(floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6)
                 placing xidsend(pg_current_xact_id()::xid) from 13 for 4),
             52, 1), 53, 1), 'hex')::uuid,
     -- Neither this nor the payload is ever null: the trigger `route` refuses that, in words of our own.

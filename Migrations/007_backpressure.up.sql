@@ -352,24 +352,30 @@ declare
     slots record;
 begin
     with candidate as materialized (
-        select c.source, c.at, c.message_id
+        -- By the millisecond of their ids, and within it by the time itself: all of the last one's millisecond are looked at. The
+        -- subquery keeps the order, and the lateral one is asked no more often than it must be.
+        select c.source, c.at, c.millisecond, m.published_at, c.nth
         from (
-            select 'delivery' as source, d.ctid as at, d.message_id, coalesce(d.place, d.id) as nth from outrider.delivery d
-            where d.subscription_id = drop_oldest.subscription and d.owner is null and not d.replay and not d.redriven
-            union all
-            select 'scheduled', s.ctid, s.message_id, coalesce(s.place, s.id) from outrider.scheduled s
-            where s.subscription_id = drop_oldest.subscription and not s.replay and not s.redriven
-            union all
-            select 'backlog', b.ctid, b.message_id, b.place from outrider.backlog b
-            where b.subscription_id = drop_oldest.subscription and not b.replay and not b.redriven
+            select q.*, substring(uuid_send(q.message_id) for 6) as millisecond
+            from (
+                select 'delivery' as source, d.ctid as at, d.message_id, coalesce(d.place, d.id) as nth from outrider.delivery d
+                where d.subscription_id = drop_oldest.subscription and d.owner is null and not d.replay and not d.redriven
+                union all
+                select 'scheduled', s.ctid, s.message_id, coalesce(s.place, s.id) from outrider.scheduled s
+                where s.subscription_id = drop_oldest.subscription and not s.replay and not s.redriven
+                union all
+                select 'backlog', b.ctid, b.message_id, b.place from outrider.backlog b
+                where b.subscription_id = drop_oldest.subscription and not b.replay and not b.redriven
+            ) q
+            order by millisecond offset 0
         ) c
-        -- By the millisecond of their ids, and within it as they came.
-        order by substring(uuid_send(c.message_id) for 6), c.nth offset 0
+        -- The subscription may have other topics.
+        join lateral (
+            select m.topic, m.published_at from outrider.outbox m where m.id = c.message_id limit 1
+        ) m on m.topic = gate.topic
+        order by c.millisecond fetch first most rows with ties
     ), victim as materialized (
-        -- The subscription may have other topics. The subquery keeps the order, and is asked no more often than it must be.
-        select c.source, c.at from candidate c
-        where gate.topic = (select m.topic from outrider.outbox m where m.id = c.message_id limit 1)
-        limit most
+        select c.source, c.at from candidate c order by c.millisecond, c.published_at, c.nth limit most
     ), ready as (
         delete from outrider.delivery where ctid = any (array(
             select d.ctid from outrider.delivery d

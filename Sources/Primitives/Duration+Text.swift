@@ -2,10 +2,16 @@ extension Duration {
     /// Reads `250ms`, `5s`, `10m`, `2h`, `7d`, or the ISO 8601 forms without years and months (`PT5S`, `P1DT2H30M`).
     /// Nil for anything else, for negative lengths, and for lengths beyond 10,000 days.
     package init?(text: String) {
-        let parsed = text.first == "P" ? Self.iso8601(text) : Self.short(text)
-        guard let parsed, parsed <= .seconds(86400 * 10_000) else { return nil }
+        guard let parsed = Self.parsed(text), parsed <= Self.longest else { return nil }
         self = parsed
     }
+
+    /// Whether a text is a duration, but beyond what `init` takes.
+    package static func isTooLong(_ text: String) -> Bool { parsed(text).map { $0 > longest } ?? false }
+
+    private static let longest = Duration.seconds(86_400 * 10_000)
+
+    private static func parsed(_ text: String) -> Duration? { text.first == "P" ? iso8601(text) : short(text) }
 
     private static let units: [(suffix: String, microseconds: Int64)] = [
         ("ms", 1000), ("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000),

@@ -1,5 +1,14 @@
 internal import Primitives
 
+/// All that is wrong with a line of cron; at least one.
+package struct CronErrors: Error, Sendable {
+    package let all: [CronError]
+
+    init(_ all: [CronError]) {
+        self.all = all
+    }
+}
+
 /// What is wrong with a line of cron, and where.
 package struct CronError: Error, Hashable, Sendable {
     package let found: String

@@ -12,24 +12,28 @@ package struct CronExpression: Sendable, Hashable {
     /// Neither field of days begins with `*`: then a day is meant when either matches, else when both do.
     let eitherDay: Bool
 
-    /// - Throws: `CronError`, with the place in the line; also for a line that matches no date of any year.
-    package init(_ source: String) throws(CronError) {
+    /// - Throws: all that is wrong with it, in the order of the line; also that it matches no date of any year.
+    package init(_ source: String) throws(CronErrors) {
         self.source = source
         var line = source
         if let name = source.trimmed, name.hasPrefix("@") {
-            guard let meant = Self.shorthands[name.lowercased()] else { throw .unknownShorthand(name, in: source) }
+            guard let meant = Self.shorthands[name.lowercased()] else {
+                throw CronErrors([.unknownShorthand(name, in: source)])
+            }
             line = meant
         }
         let words = Self.words(of: line)
-        guard words.count == 5 else { throw .fieldCount(words, in: source) }
-        minutes = try CronField.minute.set(of: words[0])
-        hours = try CronField.hour.set(of: words[1])
-        daysOfMonth = try CronField.dayOfMonth.set(of: words[2])
-        months = try CronField.month.set(of: words[3])
-        daysOfWeek = try CronField.dayOfWeek.set(of: words[4]).foldingSunday
+        guard words.count == 5 else { throw CronErrors([.fieldCount(words, in: source)]) }
+        var errors: [CronError] = []
+        minutes = CronField.minute.set(of: words[0], &errors)
+        hours = CronField.hour.set(of: words[1], &errors)
+        daysOfMonth = CronField.dayOfMonth.set(of: words[2], &errors)
+        months = CronField.month.set(of: words[3], &errors)
+        daysOfWeek = CronField.dayOfWeek.set(of: words[4], &errors).foldingSunday
         eitherDay = !words[2].text.hasPrefix("*") && !words[4].text.hasPrefix("*")
+        guard errors.isEmpty else { throw CronErrors(errors) }
         if !eitherDay, let month = monthsAreTooShort {
-            throw .never(month, daysOfMonth.first ?? 0, at: words[2].offset)
+            throw CronErrors([.never(month, daysOfMonth.first ?? 0, at: words[2].offset)])
         }
     }
 

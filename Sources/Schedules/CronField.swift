@@ -15,11 +15,12 @@ struct CronField {
     static let dayOfWeek = CronField(
         name: "day of the week", range: 0...7, words: ["sun", "mon", "tue", "wed", "thu", "fri", "sat"])
 
-    func set(of word: CronWord) throws(CronError) -> CronSet {
+    /// - Parameter errors: those of the field's elements are added.
+    func set(of word: CronWord, _ errors: inout [CronError]) -> CronSet {
         var set = CronSet()
         var offset = word.offset
         for part in word.text.split(separator: ",", omittingEmptySubsequences: false) {
-            try add(part, at: offset, to: &set)
+            do throws(CronError) { try add(part, at: offset, to: &set) } catch { errors.append(error) }
             offset += part.utf8.count + 1
         }
         return set

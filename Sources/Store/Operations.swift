@@ -46,7 +46,7 @@ package struct Operations {
         try rows(
             """
             select s.name, s.topics, case when s.paused_at is null then 'active' else 'paused' end as state,
-                q.ready, q.in_flight, q.scheduled, q.dead, date_trunc('second', q.oldest_age)::text as oldest_age, s.workers
+                q.ready, q.in_flight, q.scheduled, q.blocked, q.dead, date_trunc('second', q.oldest_age)::text as oldest_age, s.workers
             from outrider.subscriptions s join outrider.queue_depth q on q.subscription = s.name order by s.name
             """)
     }
@@ -55,7 +55,7 @@ package struct Operations {
         try rows(
             """
             select s.name, s.topics, s.paused_at, s.paused_by, s.created_at, s.applied_at, s.applied_by, q.ready, q.in_flight,
-                q.scheduled, q.dead, q.oldest_age::text as oldest_age, s.workers, s.definition
+                q.scheduled, q.blocked, q.dead, q.oldest_age::text as oldest_age, s.workers, s.definition
             from outrider.subscriptions s join outrider.queue_depth q on q.subscription = s.name where s.name = \(name)
             """
         ).first

@@ -140,6 +140,10 @@ enum EndpointDecoder {
         fields.read("verify", into: &tls.verify) { $0.bool("verify", $1) }
         if tls.key != nil, fields["cert"] == nil {
             report.error(at: node.position, "tls has a key and no cert", expected: "both, or neither")
+        } else if tls.cert != nil, fields["key"] == nil {
+            report.error(
+                at: node.position, "tls has a cert and no key", expected: "both, or neither",
+                suggestion: "one file that holds both can be named twice")
         }
         return tls
     }

@@ -66,6 +66,10 @@ extension Node {
             }
         guard let duration else {
             var suggestion: String?
+            if case .scalar(let scalar) = self, Duration.isTooLong(scalar.text) {
+                report.error(at: position, "\(called) stands for \(what)", expected: "at most \(longest.text)")
+                return nil
+            }
             if case .scalar(let scalar) = self {
                 let meant = scalar.value.int.map { "\($0)s" } ?? Duration.meant(by: scalar.text)
                 suggestion = meant.map { "did you mean '\($0)'?" }

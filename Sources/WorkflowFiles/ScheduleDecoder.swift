@@ -25,12 +25,14 @@ enum ScheduleDecoder {
 
     private static func cron(_ node: Node, _ report: Report) -> CronExpression? {
         guard let scalar = node.scalarText("cron", report) else { return nil }
-        do throws(CronError) {
+        do throws(CronErrors) {
             return try CronExpression(scalar.text)
         } catch {
-            report.error(
-                at: scalar.position(ofByte: error.offset), error.found, expected: error.expected,
-                suggestion: error.suggestion)
+            for error in error.all {
+                report.error(
+                    at: scalar.position(ofByte: error.offset), error.found, expected: error.expected,
+                    suggestion: error.suggestion)
+            }
             return nil
         }
     }

@@ -44,7 +44,9 @@ enum TopicDecoder {
         }
         if let node = fields["block_for"], topic.overflow != .block, !fields.isMisspelt(["overflow"]) {
             fields.report.warning(
-                at: node.position, "'block_for' has no effect beside 'overflow: \(topic.overflow.rawValue)'",
+                at: node.position,
+                "'block_for' has no effect beside 'overflow: \(topic.overflow.rawValue)'"
+                    + (fields["overflow"] == nil ? ", the default" : ""),
                 suggestion: "write 'overflow: block', or leave it out")
         }
     }

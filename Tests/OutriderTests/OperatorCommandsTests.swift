@@ -209,7 +209,9 @@ struct OperatorCommandsTests {
             #expect(text.contains("mail  order.created  active  3"))
             let row = try await scene.json("subscription", "list")[0]
             #expect(row?["ready"] == 3)
+            #expect(row?["blocked"] == 0)
             let shown = try await scene.json("subscription", "show", "mail")
+            #expect(shown["blocked"] == 0)
             #expect(shown["definition"]?["topics"] == ["order.created"])
 
             #expect(try await scene.command("subscription", "pause", "mail").exit == .code(0))

@@ -105,6 +105,19 @@ struct SemanticsTests {
 
     // MARK: 5. Order
 
+    @Test(arguments: [
+        Step.parallel("c", [.call("a").undone()]), .choose("c", (nil, [.call("a").undone()])),
+        .foreach("c", in: ".input", as: "i", .call("a").undone()),
+    ])
+    func whatContainsStepsIsUndoneAfterThem(container: Step) {
+        var saga = SagaRun(container.undone(), .fail("f", "no"), input: [1])
+        _ = saga.begin()
+        let inside = saga.state.starts.last?.text ?? ""
+        #expect(saga.succeed(inside) == ["undo \(inside)"])
+        #expect(saga.undo(inside) == ["undo c"])
+        #expect(saga.undo("c") == ["tell parent compensated"])
+    }
+
     @Test func stepsAreUndoneInTheReverseOrderOfTheirStarts() {
         var saga = SagaRun(.call("a").undone(), .call("b").undone(), .call("c").undone())
         #expect(saga.begin() == ["call a"])

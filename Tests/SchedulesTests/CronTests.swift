@@ -111,8 +111,15 @@ struct CronTests {
         ("0 0 30 2 */2", 4, "a cron line that never fires: no month of it has a day 30; expected a day that comes"),
     ])
     func aWrongLineIsRefusedWhereItIsWrong(cron: String, offset: Int, message: String) throws {
-        let error = try #require(throws: CronError.self) { try CronExpression(cron) }
+        let errors = try #require(throws: CronErrors.self) { try CronExpression(cron) }.all
+        #expect(errors.count == 1)
+        let error = try #require(errors.first)
         #expect(error.description == message)
         #expect(error.offset == offset)
+    }
+
+    @Test func allThatIsWrongWithALineIsTold() throws {
+        let errors = try #require(throws: CronErrors.self) { try CronExpression("61,x 25 0 13 9") }.all
+        #expect(errors.map(\.offset) == [0, 3, 5, 8, 10, 13])
     }
 }

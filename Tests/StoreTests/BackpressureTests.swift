@@ -315,6 +315,33 @@ struct BackpressureTests {
         }
     }
 
+    /// Of one millisecond, some of them waiting for a retry: those that failed first are no older than the others.
+    @Test func theOldestOfABurstMakeRoomWhereverTheyWait() async throws {
+        try await Self.with([("max_backlog", 5), ("overflow", "drop_oldest")]) { database in
+            try await database.execute(
+                """
+                insert into outrider.outbox (topic, payload, published_at)
+                select 'order.created', jsonb_build_object('n', n), now() + n * interval '1 microsecond'
+                from generate_series(1, 12) n;
+                with tried as (
+                    delete from outrider.delivery d using outrider.outbox m, outrider.subscription s
+                    where m.id = d.message_id and m.payload ->> 'n' in ('11', '9', '7', '2')
+                        and s.id = d.subscription_id and s.name = 'mail'
+                    returning d.subscription_id, d.message_id, (m.payload ->> 'n')::int as n
+                )
+                insert into outrider.scheduled (due_at, subscription_id, attempts, message_id)
+                select now() + interval '1 hour', t.subscription_id, 1, t.message_id from tried t order by t.n desc;
+                """)
+            try await database.read()
+            #expect(
+                try await database.values(
+                    """
+                    select (m.payload ->> 'n')::int from outrider.deliveries d join outrider.messages m on m.id = d.message_id
+                    where d.subscription = 'mail' order by 1
+                    """, as: Int32.self) == [8, 9, 10, 11, 12])
+        }
+    }
+
     @Test func messagesOfOtherTopicsAndThoseThatAPersonSentStay() async throws {
         try await Self.with([("max_backlog", 2), ("overflow", "drop_oldest")]) { database in
             for _ in 0..<3 { try await database.publish("order.paid") }

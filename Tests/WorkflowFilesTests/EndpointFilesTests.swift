@@ -156,6 +156,12 @@ struct EndpointFilesTests {
         ),
         ("tls: { key: me.key }", ["6: error: tls has a key and no cert; expected both, or neither"]),
         (
+            "tls: { cert: me.pem }",
+            [
+                "6: error: tls has a cert and no key; expected both, or neither; one file that holds both can be named twice"
+            ]
+        ),
+        (
             "tls: { verify: no }",
             [
                 "16: error: 'no' stands for verify; expected true or false; did you mean false? YAML 1.2 reads no as a text"

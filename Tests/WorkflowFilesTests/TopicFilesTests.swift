@@ -51,9 +51,10 @@ struct TopicFilesTests {
             "publish_rate: 5/s\noverflow: drop_newest",
             "3:11: error: 'overflow: drop_newest' stands in a topic without 'max_backlog'; expected 'max_backlog' beside it, or reject or block; a publisher that is faster than 'publish_rate' is refused or waits; nothing is dropped for it"
         ),
+        ("retention: 100000d", "2:12: error: '100000d' stands for retention; expected at most 3650d"),
         (
             "max_backlog: 5\nblock_for: 5s",
-            "3:12: warning: 'block_for' has no effect beside 'overflow: reject'; write 'overflow: block', or leave it out"
+            "3:12: warning: 'block_for' has no effect beside 'overflow: reject', the default; write 'overflow: block', or leave it out"
         ),
         (
             "max_backlog: 5\noverflow: drop_oldest\nblock_for: 5s",

@@ -13,7 +13,8 @@ extension Command {
             let listing = Listing(
                 rows: rows, empty: "no subscriptions; outrider apply brings them in",
                 columns: [
-                    "name", "topics", "state", "ready", "in_flight", "scheduled", "dead", "oldest_age", "workers",
+                    "name", "topics", "state", "ready", "in_flight", "scheduled", "blocked", "dead", "oldest_age",
+                    "workers",
                 ])
             print(listing.text(format), terminator: "")
             return 0

@@ -4,7 +4,7 @@ enum ActionKind: String, CaseIterable {
 
     /// Beside which kinds an option may stand; one that is not listed may beside all.
     private static let meanings: [String: [ActionKind]] = [
-        "compensate": [.call, .publish, .await, .approve, .set, .wait],
+        "compensate": allCases.filter { $0 != .run && $0 != .fail },
         "pivot": [.call, .publish, .await, .approve, .run, .set, .wait],
         "output": allCases.filter { $0 != .fail },
     ]
@@ -31,8 +31,6 @@ enum ActionKind: String, CaseIterable {
     func advice(on option: String) -> String? {
         switch (self, option) {
         case (.run, "compensate"): "a sub-saga is undone by the compensations of its own steps"
-        case (.parallel, "compensate"), (.foreach, "compensate"), (.switch, "compensate"):
-            "compensate the steps inside"
         default: nil
         }
     }

@@ -192,15 +192,15 @@ struct RandomDefinition {
 extension Step {
     fileprivate var isUndoable: Bool {
         switch action {
-        case .call, .publish, .await, .approve, .set: true
-        case .parallel, .foreach, .choose, .wait, .run, .fail: false
+        case .call, .publish, .await, .approve, .set, .wait, .parallel, .foreach, .choose: true
+        case .run, .fail: false
         }
     }
 
     fileprivate var mayBePivot: Bool {
         switch action {
-        case .call, .publish, .await, .approve, .run, .set: true
-        case .parallel, .foreach, .choose, .wait, .fail: false
+        case .call, .publish, .await, .approve, .run, .set, .wait: true
+        case .parallel, .foreach, .choose, .fail: false
         }
     }
 }

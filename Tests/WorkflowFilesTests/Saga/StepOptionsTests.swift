@@ -158,8 +158,17 @@ struct StepOptionsTests {
         ("- { id: a, parallel: { branches: [ { id: b, steps: [ { id: c, set: { d: 1 } } ] } ] }, deadline: 1m }", ""),
         ("- { id: a, wait: { for: 5s }, timeout: 3s, pivot: true }", ""),
         (
+            """
+            - id: a
+              parallel: { branches: [ { id: b, steps: [ { id: c, set: { d: 1 } } ] } ] }
+              compensate:
+                publish: { topic: undone, payload: [ "${ .output.b }", "${ .steps.c.output }" ] }
+            """,
+            "7:70: error: the step 'c' is inside this one and has not ended; expected a step that has ended before"
+        ),
+        (
             "- { id: a, run: { saga: t }, compensate: none, deadline: 5s, pivot: true, output: 1 }",
-            "4:30: error: 'compensate' has no meaning beside 'run'; expected it beside call, publish, await, approve, set, wait; a sub-saga is undone by the compensations of its own steps"
+            "4:30: error: 'compensate' has no meaning beside 'run'; expected it beside another action; a sub-saga is undone by the compensations of its own steps"
         ),
         (
             "- { id: a, fail: { type: x }, output: 1, pivot: false, if: '${ .input.x }' }",
@@ -176,7 +185,6 @@ struct StepOptionsTests {
               switch: [ { otherwise: [ { id: b, set: { a: 1 } } ] } ]
             """,
             """
-            5:3: error: 'compensate' has no meaning beside 'switch'; expected it beside call, publish, await, approve, set, wait; compensate the steps inside
             6:3: warning: 'retry' has no effect beside 'switch': only calls are tried again; leave it out
             """
         ),
