@@ -25,9 +25,7 @@ $$;
 
 create function outrider.is_generated(id uuid) returns boolean
 language sql stable parallel unsafe
-set search_path = pg_catalog, pg_temp as $$
-    select substring(uuid_send(id) from 13) = xidsend(pg_current_xact_id()::xid)
-$$;
+return substring(uuid_send(id) from 13) = xidsend(pg_current_xact_id()::xid);
 
 -- The smallest UUIDv7 of an instant: bounds of partitions and of a replay. Instants that an id cannot hold are taken for the
 -- nearest that it can.
@@ -316,63 +314,100 @@ create index key_check_due_at on outrider.key_check (due_at);
 --   …016 a lane of keys (256 of each keyed subscription)    …017 changes of shares of limits
 --   …019 the meter of a topic's rate, per gate    …020 the workers that serve a schedule, shared, per schedule
 
+-- Sees to it that a subscription's sleeping worker wakes up when this commits. Always true.
+create function outrider.is_woken(subscription_id int) returns boolean
+language sql volatile
+return pg_try_advisory_xact_lock_shared(1870033010, subscription_id)
+    or pg_notify('outrider_wake', subscription_id::text) is not null;
+
 create function outrider.wake(subscriptions int[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp as $$
-    select count(pg_notify('outrider_wake', s::text))
-    from unnest(subscriptions) s
-    where not pg_try_advisory_xact_lock_shared(1870033010, s)
+    select count(outrider.is_woken(s)) from unnest(subscriptions) s
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Publishing
 
--- Guards ids that callers chose and keys that were seen. The trigger's condition is written out with built-in functions: a
--- function of our own in it would be planned anew by every statement, and cost a third of the publishers' throughput.
-create function outrider.outbox_guard() returns trigger
-language plpgsql security definer
+-- A publisher pays for two triggers. What both do for every message has the owner's rights and no `search_path` of its own, since
+-- to change the path and back costs as much as to route a message. So that a caller's path finds nothing to choose, these
+-- functions call everything by its full name and use no operator: what needs one is a function of a parsed body, in which all
+-- names were resolved when it was made, and which the planner puts in its place. What is done for few messages is in functions
+-- with a path.
+
+-- Whether neither the id nor a key has to be looked up.
+create function outrider.is_unguarded(id uuid, dedupe_key text) returns boolean
+language sql stable parallel unsafe
+return dedupe_key is null and outrider.is_generated(id);
+
+-- Guards ids that callers chose and keys that were seen. Says whether the message is written at all.
+create function outrider.guard(id uuid, topic text, dedupe_key text, published_at timestamptz) returns boolean
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 begin
     -- Rows that housekeeping moves inside the log were checked when they were published. An application cannot claim to be it.
     if current_setting('outrider.moving', true) = 'on' and (pg_has_role(session_user, 'outrider_operator', 'member')
-        or pg_has_role(session_user, (select c.relowner from pg_class c where c.oid = tg_relid), 'member'))
+        or pg_has_role(session_user, (select c.relowner from pg_class c where c.oid = 'outrider.outbox'::regclass), 'member'))
     then
-        return new;
+        return true;
     end if;
-    if new.dedupe_key is not null then
-        if octet_length(new.dedupe_key) > 1000 then
-            raise exception 'dedupe_key has % bytes', octet_length(new.dedupe_key) using errcode = 'OR005',
+    if dedupe_key is not null then
+        if octet_length(dedupe_key) > 1000 then
+            raise exception 'dedupe_key has % bytes', octet_length(dedupe_key) using errcode = 'OR005',
                 hint = 'A deduplication key has at most 1000 bytes; hash what is longer.';
         end if;
         -- A second publisher waits here for the first one's commit.
         insert into outrider.dedupe as d (topic, dedupe_key, message_id, expires_at)
-        values (new.topic, new.dedupe_key, new.id, clock_timestamp() + coalesce(
-            (select t.dedupe_window from outrider.topic t where t.name = new.topic), interval '24 hours'))
-        on conflict (topic, dedupe_key) do update
+        values (guard.topic, guard.dedupe_key, guard.id, clock_timestamp() + coalesce(
+            (select t.dedupe_window from outrider.topic t where t.name = guard.topic), interval '24 hours'))
+        on conflict on constraint dedupe_pkey do update
             set message_id = excluded.message_id, expires_at = excluded.expires_at
             where d.expires_at <= clock_timestamp();
         if not found then
-            return null;
+            return false;
         end if;
     end if;
-    if not outrider.is_generated(new.id) then
-        insert into outrider.chosen_id (id, at) values (new.id, new.published_at) on conflict do nothing;
-        if not found or exists (select from outrider.outbox o where o.id = new.id) then
-            raise exception 'message id % exists', new.id using errcode = 'OR008',
+    if not outrider.is_generated(id) then
+        insert into outrider.chosen_id (id, at) values (guard.id, guard.published_at)
+        on conflict on constraint chosen_id_pkey do nothing;
+        if not found or exists (select from outrider.outbox o where o.id = guard.id) then
+            raise exception 'message id % exists', id using errcode = 'OR008',
                 hint = 'Leave the id out to get a new one, or treat this as "already published".';
         end if;
     end if;
-    return new;
+    return true;
 end
 $$;
 
-create trigger guard before insert on outrider.outbox for each row
-when (new.dedupe_key is not null
-    -- not outrider.is_generated(new.id)
-    or substring(uuid_send(new.id) from 13) <> xidsend(pg_current_xact_id()::xid))
-execute function outrider.outbox_guard();
+-- Without a WHEN: that would be planned anew by every statement, which costs more than the call.
+create function outrider.outbox_guard() returns trigger
+language plpgsql security definer as $$
+begin
+    if outrider.is_unguarded(new.id, new.dedupe_key) then
+        return new;
+    elsif outrider.guard(new.id, new.topic, new.dedupe_key, new.published_at) then
+        return new;
+    end if;
+    return null;
+end
+$$;
 
--- Says how a published row is malformed.
+create trigger guard before insert on outrider.outbox for each row execute function outrider.outbox_guard();
+
+create function outrider.is_malformed(topic text, payload jsonb, headers jsonb, deliver_at timestamptz) returns boolean
+language sql immutable
+return case
+    when octet_length(topic) < 256 and ascii(topic) between 97 and 122  -- a to z
+        -- Characters are counted off: a regular expression would take several times as long.
+        and btrim(topic, 'abcdefghijklmnopqrstuvwxyz0123456789.-') = ''
+        and payload is not null and isfinite(deliver_at) is not false
+        and (headers is null or jsonb_typeof(headers) = 'object'
+            and not headers @? 'strict $.* ? (@.type() != "string")')
+    then false
+    else true
+end;
+
+-- Says how a message is malformed.
 create function outrider.refuse_malformed(topic text, payload jsonb, headers jsonb, deliver_at timestamptz) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp as $$
@@ -392,123 +427,164 @@ begin
 end
 $$;
 
--- Whether a message for a route that is not plain, or with a time, goes into the queue with its statement all the same. Else a
--- flag is raised for what remains to be done; of a gate that lets it pass, nothing. That is so when a reading of less than a
--- second ago says that there is room, and its number is drawn if that is neither before its time nor long overdue; see 007.
--- A condition in plpgsql, because what is written out in a statement is made ready by each that is plain, too. Only called by
--- the trigger below, with its search path.
-create function outrider.goes_straight(
-    subscription_id int, is_plain boolean, deliver_at timestamptz,
-    reading regclass, meter regclass, metered float8, per_second float8
+-- Whether a topic is among those of a route.
+create function outrider.goes_to(topic text, exact_topics text[], topic_expression text) returns boolean
+language sql immutable
+return topic = any (exact_topics) or topic ~ topic_expression;
+
+-- Whether a message needs no more than its row in the queue.
+create function outrider.goes_straight(is_plain boolean, deliver_at timestamptz) returns boolean
+language sql stable
+return is_plain and (deliver_at is null or deliver_at <= now());
+
+-- Whether a route is a topic's gate, and lets a message pass without a further look: when a reading of less than a second ago
+-- says that there is room, and its number, drawn here, is neither before its time nor long overdue; see 007.
+create function outrider.passes(reading regclass, meter regclass, metered float8, per_second float8) returns boolean
+language sql volatile
+return (reading is not null or meter is not null)
+    and (reading is null or abs(pg_sequence_last_value(reading) - date_part('epoch', clock_timestamp()) * 2000) < 2000)
+    and (meter is null or abs(pg_sequence_last_value(meter) - metered - per_second * date_part('epoch', clock_timestamp()))
+        < per_second / 20 - 1 and nextval(meter) > 0);
+
+-- Raises a flag for `route_rest`: something is left to do; or a gate has stopped one message more. Always false.
+create function outrider.is_left() returns boolean
+language sql volatile
+return set_config('outrider.more', 'on', true) is null;
+
+create function outrider.is_stopped(subscription_id int) returns boolean
+language sql volatile
+return concat(
+    set_config('outrider.gate' || -subscription_id,
+        (coalesce(nullif(current_setting('outrider.gate' || -subscription_id, true), ''), '0')::int + 1)::text, true),
+    set_config('outrider.gated', 'on', true),
+    set_config('outrider.more', coalesce(nullif(current_setting('outrider.more', true), ''), 'gated'), true)) is null;
+
+create function outrider.has_rest() returns boolean
+language sql stable
+return current_setting('outrider.more', true) <> '';
+
+-- Whether a message of which more has to be known goes into a route's queue with its statement.
+create function outrider.examine(
+    topic text, payload jsonb, headers jsonb, deliver_at timestamptz,
+    subscription_id int, is_plain boolean, reading regclass, meter regclass, metered float8, per_second float8
 ) returns boolean
 language plpgsql volatile as $$
 begin
-    if subscription_id > 0 then
-        return is_plain and deliver_at <= now() or set_config('outrider.more', 'on', true) is null;
-    elsif (reading is null or abs(pg_sequence_last_value(reading) - date_part('epoch', clock_timestamp()) * 2000) < 2000)
-        and (meter is null or abs(pg_sequence_last_value(meter) - metered - per_second * date_part('epoch', clock_timestamp()))
-            < per_second / 20 - 1 and nextval(meter) > 0)
-    then
-        return false;
+    -- A gate has been found by its topic, which is well formed.
+    if reading is null and meter is null or payload is null or headers is not null or deliver_at is not null then
+        if outrider.is_malformed(topic, payload, headers, deliver_at) then
+            perform outrider.refuse_malformed(topic, payload, headers, deliver_at);
+        end if;
     end if;
-    perform set_config('outrider.gate' || -subscription_id,
-            (coalesce(nullif(current_setting('outrider.gate' || -subscription_id, true), ''), '0')::int + 1)::text, true),
-        set_config('outrider.gated', 'on', true),
-        set_config('outrider.more', coalesce(nullif(current_setting('outrider.more', true), ''), 'gated'), true);
-    return false;
+    if outrider.passes(reading, meter, metered, per_second) then
+        return false;
+    elsif outrider.goes_straight(is_plain, deliver_at) then
+        return outrider.is_woken(subscription_id);
+    elsif reading is null and meter is null then  -- a subscription, or nobody has subscribed
+        return subscription_id is not null and outrider.is_left();
+    end if;
+    return outrider.is_stopped(subscription_id);
+end
+$$;
+
+-- The same of every message, and quickly of the usual one. A topic is well formed that some route names.
+create function outrider.enters_queue(
+    topic text, payload jsonb, headers jsonb, deliver_at timestamptz,
+    subscription_id int, is_plain boolean, exact_topics text[],
+    reading regclass, meter regclass, metered float8, per_second float8
+) returns boolean
+language sql volatile
+return case
+    when is_plain and topic = any (exact_topics) and payload is not null and headers is null and deliver_at is null
+        and pg_try_advisory_xact_lock_shared(1870033010, subscription_id)
+    then true
+    else outrider.examine(topic, payload, headers, deliver_at, subscription_id, is_plain, reading, meter, metered, per_second)
+end;
+
+-- What a statement has published and `outbox_route` has not put into the queue: messages that gates have stopped, of later, and
+-- of keys.
+create function outrider.route_rest(ids uuid[], topics text[], keys text[], times timestamptz[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp as $$
+declare
+    more constant text := current_setting('outrider.more');
+    asked record;
+    held int[];
+    -- What is not delivered, pair by pair, for the topic's file says `overflow: drop_newest`.
+    held_topics text[];
+    held_subscriptions int[];
+begin
+    perform set_config('outrider.more', '', true);
+    if current_setting('outrider.gated', true) = 'on' then
+        perform set_config('outrider.gated', '', true);
+        for asked in
+            select g as gate, g.topic, m.count
+            from (select t.topic, count(*)::int as count from unnest(topics) t (topic) group by t.topic) m
+            join outrider.gate g on g.topic = m.topic
+            order by g.topic
+        loop
+            held := outrider.pass(asked.gate, asked.count);
+            if held is not null then
+                held_subscriptions := held_subscriptions || held;
+                held_topics := held_topics || array_fill(asked.topic, array[cardinality(held)]);
+            end if;
+        end loop;
+        if held_topics is not null then
+            perform outrider.hold(array_agg(h.subscription_id), array_agg(m.topic), array_agg(m.id),
+                array_agg(outrider.goes_straight(r.is_plain, m.deliver_at)))
+            from unnest(ids, topics, times) m (id, topic, deliver_at)
+            join unnest(held_topics, held_subscriptions) h (topic, subscription_id) on h.topic = m.topic
+            join outrider.route r on r.subscription_id = h.subscription_id
+            having count(*) > 0;
+        end if;
+    end if;
+    if more <> 'on' then
+        return;
+    end if;
+    insert into outrider.scheduled (due_at, subscription_id, message_id, key)
+    select m.deliver_at, r.subscription_id, m.id, case when not r.is_plain then hashtextextended(m.key, 0) end
+    from unnest(ids, topics, keys, times) m (id, topic, key, deliver_at)
+    join outrider.route r
+        on r.subscription_id > 0 and outrider.goes_to(m.topic, r.exact_topics, r.topic_expression)
+    where m.deliver_at > now() and (held_topics is null or not exists (
+        select from unnest(held_topics, held_subscriptions) h (topic, subscription_id)
+        where h.topic = m.topic and h.subscription_id = r.subscription_id));
+    if exists (select from unnest(times) t where t < now() + interval '1 second') then
+        -- Else the leading worker might sleep past it.
+        perform pg_notify('outrider_wake', 'due');
+    end if;
+    perform outrider.place(array_agg(p.subscription_id order by p.n),
+        array_agg(hashtextextended(p.key, 0) order by p.n), array_agg(p.id order by p.n))
+    from (
+        select r.subscription_id, m.id, m.key, m.n
+        from unnest(ids, topics, keys, times) with ordinality m (id, topic, key, deliver_at, n)
+        join outrider.route r on not r.is_plain and r.subscription_id > 0
+            and outrider.goes_to(m.topic, r.exact_topics, r.topic_expression)
+        where (m.deliver_at is null or m.deliver_at <= now()) and (held_topics is null or not exists (
+            select from unnest(held_topics, held_subscriptions) h (topic, subscription_id)
+            where h.topic = m.topic and h.subscription_id = r.subscription_id))
+    ) p having count(*) > 0;
 end
 $$;
 
 -- Most of a publisher's time goes into starting statements, not into rows, so one statement checks, routes and wakes, and is
 -- kept short: each node of its plan and each term of its conditions is made ready by every publish. In it: the left join
--- makes every row be read, and so checked, even when there is no subscription at all; the sleep lock is tried last in the
--- condition, so that only subscriptions that get something are locked, and not in the list of columns, where it would cost one
--- more node; characters are counted off by `btrim`, for a regular expression costs a twentieth of it all. What `goes_straight`
--- refuses is taken up afterwards, since asking the rows again would cost as much as routing them.
+-- makes every row be read, and so checked, even when there is no subscription at all; the sleep lock is tried last, so that
+-- only subscriptions that get something are locked, and not in the list of columns, where it would cost one more node. What
+-- is left over is taken up afterwards, since asking the rows again would cost as much as routing them.
 create function outrider.outbox_route() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer as $$
 begin
     insert into outrider.delivery (subscription_id, message_id)
     select r.subscription_id, m.id
     from published m
-    left join outrider.route r on m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression
-    where case
-        when octet_length(m.topic) < 256 and ascii(m.topic) between 97 and 122  -- a to z
-            and btrim(m.topic, 'abcdefghijklmnopqrstuvwxyz0123456789.-') = ''
-            and m.payload is not null and isfinite(m.deliver_at) is not false
-            and (m.headers is null or jsonb_typeof(m.headers) = 'object'
-                and not m.headers @? 'strict $.* ? (@.type() != "string")')
-        then true
-        else outrider.refuse_malformed(m.topic, m.payload, m.headers, m.deliver_at) is not null
-    end and case
-        when r.is_plain and m.deliver_at is null
-            or r.subscription_id is not null and outrider.goes_straight(r.subscription_id, r.is_plain, m.deliver_at,
-                r.reading, r.meter, r.metered, r.per_second)
-        then pg_try_advisory_xact_lock_shared(1870033010, r.subscription_id)
-            or pg_notify('outrider_wake', r.subscription_id::text) is not null
-        else false
-    end;
-
-    if current_setting('outrider.more', true) <> '' then
-        declare
-            more constant text := current_setting('outrider.more');
-            asked record;
-            held int[];
-            -- What is not delivered, pair by pair, for the topic's file says `overflow: drop_newest`.
-            held_topics text[];
-            held_subscriptions int[];
-        begin
-            perform set_config('outrider.more', '', true);
-            if current_setting('outrider.gated', true) = 'on' then
-                perform set_config('outrider.gated', '', true);
-                for asked in
-                    select g as gate, g.topic, m.count
-                    from (select m.topic, count(*)::int as count from published m group by m.topic) m
-                    join outrider.gate g on g.topic = m.topic
-                    order by g.topic
-                loop
-                    held := outrider.pass(asked.gate, asked.count);
-                    if held is not null then
-                        held_subscriptions := held_subscriptions || held;
-                        held_topics := held_topics || array_fill(asked.topic, array[cardinality(held)]);
-                    end if;
-                end loop;
-                if held_topics is not null then
-                    perform outrider.hold(array_agg(h.subscription_id), array_agg(m.topic), array_agg(m.id),
-                        array_agg(r.is_plain and (m.deliver_at is null or m.deliver_at <= now())))
-                    from published m
-                    join unnest(held_topics, held_subscriptions) h (topic, subscription_id) on h.topic = m.topic
-                    join outrider.route r on r.subscription_id = h.subscription_id
-                    having count(*) > 0;
-                end if;
-            end if;
-            if more = 'on' then
-                insert into outrider.scheduled (due_at, subscription_id, message_id, key)
-                select m.deliver_at, r.subscription_id, m.id, case when not r.is_plain then hashtextextended(m.key, 0) end
-                from published m
-                join outrider.route r
-                    on r.subscription_id > 0 and (m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression)
-                where m.deliver_at > now() and (held_topics is null or not exists (
-                    select from unnest(held_topics, held_subscriptions) h (topic, subscription_id)
-                    where h.topic = m.topic and h.subscription_id = r.subscription_id));
-                if exists (select from published m where m.deliver_at < now() + interval '1 second') then
-                    -- Else the leading worker might sleep past it.
-                    perform pg_notify('outrider_wake', 'due');
-                end if;
-                perform outrider.place(array_agg(p.subscription_id order by p.n),
-                    array_agg(hashtextextended(p.key, 0) order by p.n), array_agg(p.id order by p.n))
-                from (
-                    select r.subscription_id, m.id, m.key, m.n
-                    from (select m.*, row_number() over () as n from published m) m
-                    join outrider.route r on not r.is_plain and r.subscription_id > 0
-                        and (m.topic = any (r.exact_topics) or m.topic ~ r.topic_expression)
-                    where (m.deliver_at is null or m.deliver_at <= now()) and (held_topics is null or not exists (
-                        select from unnest(held_topics, held_subscriptions) h (topic, subscription_id)
-                        where h.topic = m.topic and h.subscription_id = r.subscription_id))
-                ) p having count(*) > 0;
-            end if;
-        end;
+    left join outrider.route r on outrider.goes_to(m.topic, r.exact_topics, r.topic_expression)
+    where outrider.enters_queue(m.topic, m.payload, m.headers, m.deliver_at,
+        r.subscription_id, r.is_plain, r.exact_topics, r.reading, r.meter, r.metered, r.per_second);
+    if outrider.has_rest() then
+        perform outrider.route_rest(pg_catalog.array_agg(m.id), pg_catalog.array_agg(m.topic), pg_catalog.array_agg(m.key),
+            pg_catalog.array_agg(m.deliver_at))
+        from published m;
     end if;
     return null;
 end

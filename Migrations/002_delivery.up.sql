@@ -156,7 +156,7 @@ set search_path = pg_catalog, pg_temp as $$
     insert into outrider.outbox (topic, key, payload, headers, deliver_at)
     select publish_reply.topic, publish_reply.key, publish_reply.payload, publish_reply.headers,
         case when exists (select from outrider.route r
-            where not r.is_plain and (publish_reply.topic = any (r.exact_topics) or publish_reply.topic ~ r.topic_expression))
+            where not r.is_plain and outrider.goes_to(publish_reply.topic, r.exact_topics, r.topic_expression))
         then now() + interval '1 microsecond' end
 $$;
 

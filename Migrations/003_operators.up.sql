@@ -388,7 +388,7 @@ set search_path = pg_catalog, pg_temp as $$
         and exists (
             select from unnest(p.topics) t (topic)
             join outrider.route r on r.subscription_id = log_gap.subscription_id
-                and (t.topic = any (r.exact_topics) or t.topic ~ r.topic_expression)
+                and outrider.goes_to(t.topic, r.exact_topics, r.topic_expression)
             where log_gap.topic is null or t.topic = log_gap.topic)
     having count(*) > 0
 $$;
@@ -409,7 +409,7 @@ begin
             hint = 'replay(''order-email'', now() - interval ''1 hour'', now()) sends the last hour again.';
     end if;
     if replay.topic is not null and not exists (select from outrider.route r
-        where r.subscription_id = queue and (replay.topic = any (r.exact_topics) or replay.topic ~ r.topic_expression))
+        where r.subscription_id = queue and outrider.goes_to(replay.topic, r.exact_topics, r.topic_expression))
     then
         raise exception 'subscription % takes no topic %', replay.subscription, quote_literal(replay.topic)
             using errcode = 'OR005', hint = format('It takes %s.',
@@ -572,7 +572,7 @@ begin
             from page p
             join locked l on l.id = p.id
             join outrider.route r on r.subscription_id = op.subscription_id
-                and (p.topic = any (r.exact_topics) or p.topic ~ r.topic_expression)
+                and outrider.goes_to(p.topic, r.exact_topics, r.topic_expression)
             where (op.key is null or p.key = op.key) and (op.topic is null or p.topic = op.topic)
         )
         select array_agg(m.id order by m.published_at, m.id), array_agg(m.key order by m.published_at, m.id),

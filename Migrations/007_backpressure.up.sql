@@ -130,7 +130,7 @@ begin
         select g.id, r.subscription_id, r.is_plain, g.max_backlog
         from outrider.gate g
         join outrider.route r
-            on r.subscription_id > 0 and (g.topic = any (r.exact_topics) or g.topic ~ r.topic_expression)
+            on r.subscription_id > 0 and outrider.goes_to(g.topic, r.exact_topics, r.topic_expression)
         where g.max_backlog is not null and (gates is null or g.id = any (gates))
     ), counted as materialized (
         select p.subscription_id, outrider.depth(p.subscription_id, max(p.max_backlog)::bigint + 10000 + beyond) as depth

@@ -36,7 +36,7 @@ package struct ReplyAddress: Sendable, Hashable {
         }
     }
 
-    /// Whether a topic can be called so; see `refuse_malformed` in the migrations.
+    /// Whether a topic can be called so; see `is_malformed` in the migrations.
     package var isTopic: Bool {
         guard let first = topic.utf8.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first) else {
             return false

@@ -101,8 +101,9 @@ struct PrivilegeTests {
                     and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)
                     -- The names in a parsed body were resolved when the function was made.
                     and p.prosqlbody is null
-                    -- Has the path and the rights of the trigger that calls it for each message.
-                    and (p.proname <> 'goes_straight' or p.prosecdef)
+                    -- What publishers run for each message: calls all by its full name, and has no operators.
+                    and (p.proname not in ('outbox_guard', 'outbox_route', 'examine')
+                        or p.prosrc ~ '[=<>~|+*/@!^%&]|[^.a-z_][a-z_]+[(]')
                 """, as: String.self)
             #expect(open == [])
             try await database.execute(
@@ -128,6 +129,56 @@ struct PrivilegeTests {
             let id = try await database.value("select outrider.uuid_v7()", as: UUID.self)
             let now = try await database.value("select pg_catalog.clock_timestamp()", as: Timestamp.self)
             #expect(abs(Int64(id.high >> 16) - now.microseconds / 1000) < 60_000)
+        }
+    }
+
+    /// Nor in the triggers, whose functions have none of their own.
+    @Test func aPublishersPathChoosesNothing() async throws {
+        try await TestDatabase.with { database in
+            try await database.subscribe("mail", to: "order.created")
+            let application = try await database.login(memberOf: "outrider_app")
+            try await database.execute(
+                """
+                create schema evil;
+                grant usage on schema evil to public;
+                create function evil.no(text, text) returns boolean return false;
+                create operator evil.= (function = evil.no, leftarg = text, rightarg = text);
+                create operator evil.<> (function = evil.no, leftarg = text, rightarg = text);
+                create operator evil.~ (function = evil.no, leftarg = text, rightarg = text);
+                create function evil.not_so(bytea, bytea) returns boolean return true;
+                create operator evil.= (function = evil.not_so, leftarg = bytea, rightarg = bytea);
+                create function evil.octet_length(text) returns int return 1000;
+                create function evil.current_setting(text, boolean) returns text return null::text;
+                create function evil.set_config(text, text, boolean) returns text return null::text;
+                create function evil.pg_try_advisory_xact_lock_shared(int, int) returns boolean return false;
+                create function evil.array_agg(text) returns text[] return null::text[];
+                """)
+            try await application.execute("set search_path = evil, pg_catalog")
+            try await application.execute(
+                """
+                insert into outrider.outbox (topic, payload) values ('order.created', '{}');
+                insert into outrider.outbox (topic, payload, headers) values ('order.created', '{}', '{"a": "b"}');
+                insert into outrider.outbox (topic, payload, deliver_at)
+                    values ('order.created', '{}', pg_catalog.clock_timestamp() operator(pg_catalog.+) '1 h');
+                insert into outrider.outbox (id, topic, payload)
+                    values ('8f3e2d1c-0000-4000-8000-000000000001', 'order.created', '{}');
+                """)
+            for (statement, state) in [
+                ("insert into outrider.outbox (topic, payload) values ('Order', '{}')", "OR005"),
+                (
+                    """
+                    insert into outrider.outbox (id, topic, payload)
+                    values ('8f3e2d1c-0000-4000-8000-000000000001', 'order.created', '{}')
+                    """, "OR008"
+                ),
+            ] {
+                #expect(
+                    try await failure { try await application.execute(statement) }?.state == state,
+                    "\(statement)")
+            }
+            #expect(try await database.count("select count(*) from outrider.delivery") == 3)
+            #expect(try await database.count("select count(*) from outrider.scheduled") == 1)
+            await application.close()
         }
     }
 

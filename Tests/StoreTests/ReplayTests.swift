@@ -54,7 +54,7 @@ struct ReplayTests {
                 try await database.count(
                     """
                     select count(*) from outrider.operations o, outrider.messages m
-                    where m.published_at between o.from_time and o.reached_at
+                    where outrider.uuid_v7_time(m.id) between o.from_time and o.reached_at
                     """) == 1)
         }
     }

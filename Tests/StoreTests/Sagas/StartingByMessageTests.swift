@@ -146,7 +146,13 @@ struct StartingByMessageTests {
             let taken = try await first + second
             let rest = try await worker.startFromMessages(200)
             #expect(taken + rest == 200)
-            #expect(try await database.count("select count(distinct key) from outrider.sagas") == 200)
+            // One that waited too long for the other's lock is tried later.
+            #expect(
+                try await database.count(
+                    "select (select count(distinct key) from outrider.sagas) + (select count(*) from outrider.scheduled)"
+                )
+                    == 200)
+            #expect(try await database.count("select count(*) from outrider.dead_letters") == 0)
             await other.session.close()
         }
     }
