@@ -12,9 +12,6 @@ final class TransferLoop {
     /// The sockets that libcurl waits for.
     private var wanted: Set<Int32> = []
     private var running: [Transfer] = []
-    /// What may not run yet.
-    private var pending: ArraySlice<HTTPRequest> = []
-    private var crowd = Crowd(now: .now)
     private var idle: [Transfer] = []
     private var ended: [HTTPExchange] = []
 
@@ -70,10 +67,9 @@ final class TransferLoop {
     // MARK: - Orders
 
     private func start(_ requests: [HTTPRequest]) {
-        pending += requests
-        if pending.isEmpty { return }
+        if requests.isEmpty { return }
         let now = ContinuousClock.now
-        while running.count < crowd.most, let request = pending.popFirst() {
+        for request in requests {
             if let notAfter = request.notAfter, notAfter < now {
                 ended.append(request.cancelled())
                 continue
@@ -95,8 +91,7 @@ final class TransferLoop {
     }
 
     private func cancel(_ withdrawn: [HTTPRequest]) {
-        ended += (pending + withdrawn).map { $0.cancelled() }
-        pending = []
+        ended += withdrawn.map { $0.cancelled() }
         let now = ContinuousClock.now
         while let transfer = running.last {
             let exchange = transfer.cancelled(now: now)
@@ -120,12 +115,8 @@ final class TransferLoop {
     private func wait() {
         var timeout: Int32 = 0
         if inbox.fallAsleep() { timeout = millisecondsToAlarm() }
-        // The handlers of all that runs may be stuck: the next look at the crowd finds out.
-        if !pending.isEmpty, !(0...Crowd.window).contains(timeout) { timeout = Crowd.window }
         withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 128) { events in
-            let start = ContinuousClock.now
             let count = epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
-            crowd.slept(from: start, until: .now, running: running.count)
             for event in events.prefix(Int(max(0, count))) {
                 if event.data.fd == inbox.wakeUp {
                     var value: UInt64 = 0
