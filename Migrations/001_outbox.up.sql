@@ -314,8 +314,8 @@ create index key_check_due_at on outrider.key_check (due_at);
 --   …016 a lane of keys (256 of each keyed subscription)    …017 changes of shares of limits
 --   …019 the meter of a topic's rate, per gate    …020 the workers that serve a schedule, shared, per schedule
 
--- Sees to it that a subscription's sleeping worker wakes up when this commits. Always true.
-create function outrider.is_woken(subscription_id int) returns boolean
+-- Has a subscription's sleeping worker wake up when this commits. Always true, so as to stand in a condition.
+create function outrider.wake_one(subscription_id int) returns boolean
 language sql volatile
 return pg_try_advisory_xact_lock_shared(1870033010, subscription_id)
     or pg_notify('outrider_wake', subscription_id::text) is not null;
@@ -323,7 +323,7 @@ return pg_try_advisory_xact_lock_shared(1870033010, subscription_id)
 create function outrider.wake(subscriptions int[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp as $$
-    select count(outrider.is_woken(s)) from unnest(subscriptions) s
+    select count(outrider.wake_one(s)) from unnest(subscriptions) s
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------
@@ -446,12 +446,13 @@ return (reading is not null or meter is not null)
     and (meter is null or abs(pg_sequence_last_value(meter) - metered - per_second * date_part('epoch', clock_timestamp()))
         < per_second / 20 - 1 and nextval(meter) > 0);
 
--- Raises a flag for `route_rest`: something is left to do; or a gate has stopped one message more. Always false.
-create function outrider.is_left() returns boolean
+-- Raise a flag for `route_rest`: something is left to do; a gate has stopped one message more. Always false, as nothing goes into
+-- the queue then.
+create function outrider.leave_rest() returns boolean
 language sql volatile
 return set_config('outrider.more', 'on', true) is null;
 
-create function outrider.is_stopped(subscription_id int) returns boolean
+create function outrider.stop_at_gate(subscription_id int) returns boolean
 language sql volatile
 return concat(
     set_config('outrider.gate' || -subscription_id,
@@ -479,11 +480,11 @@ begin
     if outrider.passes(reading, meter, metered, per_second) then
         return false;
     elsif outrider.goes_straight(is_plain, deliver_at) then
-        return outrider.is_woken(subscription_id);
+        return outrider.wake_one(subscription_id);
     elsif reading is null and meter is null then  -- a subscription, or nobody has subscribed
-        return subscription_id is not null and outrider.is_left();
+        return subscription_id is not null and outrider.leave_rest();
     end if;
-    return outrider.is_stopped(subscription_id);
+    return outrider.stop_at_gate(subscription_id);
 end
 $$;
 

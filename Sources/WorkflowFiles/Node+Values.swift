@@ -65,19 +65,18 @@ extension Node {
                 nil
             }
         guard let duration else {
+            var expected = "a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S"
             var suggestion: String?
-            if case .scalar(let scalar) = self, Duration.isTooLong(scalar.text) {
-                report.error(at: position, "\(called) stands for \(what)", expected: "at most \(longest.text)")
-                return nil
-            }
             if case .scalar(let scalar) = self {
-                let meant = scalar.value.int.map { "\($0)s" } ?? Duration.meant(by: scalar.text)
-                suggestion = meant.map { "did you mean '\($0)'?" }
+                if Duration.isTooLong(scalar.text) {
+                    expected = "at most \(longest.text)"
+                } else {
+                    let meant = scalar.value.int.map { "\($0)s" } ?? Duration.meant(by: scalar.text)
+                    suggestion = meant.map { "did you mean '\($0)'?" }
+                }
             }
             report.error(
-                at: position, "\(called) stands for \(what)",
-                expected: "a duration such as 250ms, 5s, 10m, 2h, 7d or PT5S",
-                suggestion: suggestion)
+                at: position, "\(called) stands for \(what)", expected: expected, suggestion: suggestion)
             return nil
         }
         guard duration >= shortest, duration <= longest else {
