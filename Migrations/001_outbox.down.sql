@@ -2,7 +2,7 @@
 drop trigger route on outrider.outbox;
 drop trigger guard on outrider.outbox;
 drop function outrider.outbox_route, outrider.enters_queue, outrider.examine, outrider.route_rest, outrider.has_rest,
-    outrider.stop_at_gate, outrider.leave_rest, outrider.passes, outrider.wake_one, outrider.goes_straight, outrider.goes_to,
+    outrider.stop_at_gate, outrider.leave_rest, outrider.is_permitted, outrider.wake_one, outrider.goes_straight, outrider.goes_to,
     outrider.outbox_guard, outrider.guard, outrider.is_unguarded, outrider.is_malformed;
 drop table outrider.outbox, outrider.outbox_partition, outrider.dropped_partition, outrider.definition, outrider.subscription,
     outrider.route, outrider.topic,

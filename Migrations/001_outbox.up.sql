@@ -93,11 +93,10 @@ create table outrider.gate (
     -- As the file has it, and in messages a second.
     publish_rate text,
     per_second float8,
-    -- Where the meter may stand at a time: here, and `per_second` more with each second since 1970.
-    metered float8 not null default 0,
     -- Sequences: they are read and written outside of transactions, without waiting, and leave no old versions behind.
+    permits regclass,
     reading regclass,
-    meter regclass
+    due regclass
 );
 
 create table outrider.route (
@@ -112,11 +111,8 @@ create table outrider.route (
     opening boolean not null default false,
     -- Whether a message needs no more than its row in the queue.
     is_plain boolean not null generated always as (per_key is null and subscription_id > 0) stored,
-    -- Of a gate, copied from its row: null where it has no such limit.
-    reading regclass,
-    meter regclass,
-    metered float8,
-    per_second float8
+    -- Of a gate, copied from its row.
+    permits regclass
 );
 
 create table outrider.topic (
@@ -312,7 +308,7 @@ create index key_check_due_at on outrider.key_check (due_at);
 --   …010 sleep, per subscription    …011 a worker's life, per worker    …012 the lead    …013 migration and apply
 --   …014 transactions of a worker with sagas, per worker    …015 the redrive of a saga's dead letter
 --   …016 a lane of keys (256 of each keyed subscription)    …017 changes of shares of limits
---   …019 the meter of a topic's rate, per gate    …020 the workers that serve a schedule, shared, per schedule
+--   …019 the booking at a topic's rate, per gate    …020 the workers that serve a schedule, shared, per schedule
 
 -- Has a subscription's sleeping worker wake up when this commits. Always true, so as to stand in a condition.
 create function outrider.wake_one(subscription_id int) returns boolean
@@ -437,14 +433,11 @@ create function outrider.goes_straight(is_plain boolean, deliver_at timestamptz)
 language sql stable
 return is_plain and (deliver_at is null or deliver_at <= now());
 
--- Whether a route is a topic's gate, and lets a message pass without a further look: when a reading of less than a second ago
--- says that there is room, and its number, drawn here, is neither before its time nor long overdue; see 007.
-create function outrider.passes(reading regclass, meter regclass, metered float8, per_second float8) returns boolean
+-- Whether a gate lets a message pass without a further look, by one of the permits that it has given beforehand; see 007. Not true
+-- of what is no gate.
+create function outrider.is_permitted(permits regclass) returns boolean
 language sql volatile
-return (reading is not null or meter is not null)
-    and (reading is null or abs(pg_sequence_last_value(reading) - date_part('epoch', clock_timestamp()) * 2000) < 2000)
-    and (meter is null or abs(pg_sequence_last_value(meter) - metered - per_second * date_part('epoch', clock_timestamp()))
-        < per_second / 20 - 1 and nextval(meter) > 0);
+return nextval(permits) <= 0;
 
 -- Raise a flag for `route_rest`: something is left to do; a gate has stopped one message more. Always false, as nothing goes into
 -- the queue then.
@@ -467,39 +460,38 @@ return current_setting('outrider.more', true) <> '';
 -- Whether a message of which more has to be known goes into a route's queue with its statement.
 create function outrider.examine(
     topic text, payload jsonb, headers jsonb, deliver_at timestamptz,
-    subscription_id int, is_plain boolean, reading regclass, meter regclass, metered float8, per_second float8
+    subscription_id int, is_plain boolean, permits regclass
 ) returns boolean
 language plpgsql volatile as $$
 begin
     -- A gate has been found by its topic, which is well formed.
-    if reading is null and meter is null or payload is null or headers is not null or deliver_at is not null then
+    if permits is null or payload is null or headers is not null or deliver_at is not null then
         if outrider.is_malformed(topic, payload, headers, deliver_at) then
             perform outrider.refuse_malformed(topic, payload, headers, deliver_at);
         end if;
     end if;
-    if outrider.passes(reading, meter, metered, per_second) then
-        return false;
-    elsif outrider.goes_straight(is_plain, deliver_at) then
+    if outrider.goes_straight(is_plain, deliver_at) then
         return outrider.wake_one(subscription_id);
-    elsif reading is null and meter is null then  -- a subscription, or nobody has subscribed
+    elsif permits is null then  -- a subscription, or nobody has subscribed
         return subscription_id is not null and outrider.leave_rest();
     end if;
-    return outrider.stop_at_gate(subscription_id);
+    return not outrider.is_permitted(permits) and outrider.stop_at_gate(subscription_id);
 end
 $$;
 
--- The same of every message, and quickly of the usual one. A topic is well formed that some route names.
+-- The same of every message, and quickly of the usual one, also at a gate. A topic is well formed that some route names.
 create function outrider.enters_queue(
     topic text, payload jsonb, headers jsonb, deliver_at timestamptz,
-    subscription_id int, is_plain boolean, exact_topics text[],
-    reading regclass, meter regclass, metered float8, per_second float8
+    subscription_id int, is_plain boolean, exact_topics text[], permits regclass
 ) returns boolean
 language sql volatile
 return case
     when is_plain and topic = any (exact_topics) and payload is not null and headers is null and deliver_at is null
         and pg_try_advisory_xact_lock_shared(1870033010, subscription_id)
     then true
-    else outrider.examine(topic, payload, headers, deliver_at, subscription_id, is_plain, reading, meter, metered, per_second)
+    when payload is not null and headers is null and deliver_at is null and outrider.is_permitted(permits)
+    then false
+    else outrider.examine(topic, payload, headers, deliver_at, subscription_id, is_plain, permits)
 end;
 
 -- What a statement has published and `outbox_route` has not put into the queue: messages that gates have stopped, of later, and
@@ -581,7 +573,7 @@ begin
     from published m
     left join outrider.route r on outrider.goes_to(m.topic, r.exact_topics, r.topic_expression)
     where outrider.enters_queue(m.topic, m.payload, m.headers, m.deliver_at,
-        r.subscription_id, r.is_plain, r.exact_topics, r.reading, r.meter, r.metered, r.per_second);
+        r.subscription_id, r.is_plain, r.exact_topics, r.permits);
     if outrider.has_rest() then
         perform outrider.route_rest(pg_catalog.array_agg(m.id), pg_catalog.array_agg(m.topic), pg_catalog.array_agg(m.key),
             pg_catalog.array_agg(m.deliver_at))

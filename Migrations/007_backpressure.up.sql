@@ -1,23 +1,26 @@
 -- Backpressure: what a topic takes from its publishers.
 
 -- A topic whose file has `max_backlog` or `publish_rate` has a *gate*: a row of `gate`, and one of `route` that delivers nothing
--- and makes the trigger of the log ask `pass` below. Topics without one never come here.
+-- and makes the trigger of the log ask for a permit, and `pass` below if there is none. Topics without one never come here.
 --
 --   gate               the limits, changed by nothing but an apply
+--   gate.permits       a sequence: how many messages still pass without a further look, below zero; each draws one
 --   gate.reading       a sequence: when the backlogs were last counted, and whether one of them was too deep
---   gate.meter         a sequence: how many messages the topic has taken since ever
+--   gate.due           a sequence: when the rate takes the next message, in nanoseconds since 1970
 --   gate_full          the subscriptions that were too deep at the last reading
 --   dropped_delivery   what was given up for it, counted
+--
+-- *Permits.* Whoever finds none left looks at the limits, and gives as many as they allow: what the rate would have taken
+-- meanwhile, and at most a twentieth of the `max_backlog`. The leading worker takes them back when a backlog is too deep.
 --
 -- *Readings.* To count a backlog costs its length, so publishers do not. The leading worker does, at each of its beats, and
 -- publishers look at what it found. It stands in a sequence: that costs no transaction, leaves no old version of a row behind
 -- for as long as somebody holds an old snapshot, and shows a publisher in `repeatable read` the present. When it is a second
 -- old, no worker leads, and the next publisher takes the reading itself.
 --
--- *Rates.* A message of a topic has a number, drawn from the meter without waiting for anybody, and a time from which on that
--- number is due (the generic cell rate algorithm, ITU-T I.371, with its time counted in messages). Nobody draws while the next
--- number is not due, or, with `overflow: block`, whoever draws waits until it is. A number that was drawn counts, also when its
--- transaction is rolled back.
+-- *Rates.* Each message is booked for a time from which on it is due (the generic cell rate algorithm, ITU-T I.371, also called
+-- virtual scheduling). Nobody books while the next time has not come, or, with `overflow: block`, whoever books waits until it
+-- has. What was booked counts, also when its transaction is rolled back.
 --
 -- *Exempt* are the workers' own sessions: what sagas and schedules publish was decided already, and has nobody who would try again.
 
@@ -46,6 +49,11 @@ create sequence outrider.gates_seen as bigint minvalue 0 start 0;
 -- ---------------------------------------------------------------------------------------------------------------
 -- Gates
 
+-- The time, since 1970, to the microsecond.
+create function outrider.nanoseconds() returns bigint
+language sql volatile
+return (date_part('epoch', clock_timestamp()) * 1e6)::bigint * 1000;
+
 -- Gives a topic its limits, or, with neither a backlog nor a rate, none.
 create function outrider.set_gate(
     topic text, max_backlog int, overflow text, block_for interval, publish_rate text, per_second float8
@@ -54,6 +62,8 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
     gate_id int;
+    name text;
+    now constant bigint := outrider.nanoseconds();
 begin
     if max_backlog is null and per_second is null then
         delete from outrider.route r using outrider.gate g where g.topic = set_gate.topic and r.subscription_id = -g.id;
@@ -61,32 +71,32 @@ begin
     else
         insert into outrider.gate (topic) values (set_gate.topic) on conflict do nothing returning id into gate_id;
         if gate_id is not null then
-            execute format('create sequence outrider.gate_%s_reading as bigint minvalue -9223372036854775807 start 0',
-                gate_id);
-            execute format('create sequence outrider.gate_%s_meter as bigint minvalue 0', gate_id);
-            perform setval(format('outrider.gate_%s_meter', gate_id)::regclass, 0);
+            for name in select unnest('{permits,reading,due}'::text[]) loop
+                execute format('create sequence outrider.gate_%s_%s as bigint minvalue -9223372036854775807', gate_id, name);
+                perform setval(format('outrider.gate_%s_%s', gate_id, name)::regclass, 0);
+            end loop;
             update outrider.gate g
-            set reading = format('outrider.gate_%s_reading', gate_id)::regclass,
-                meter = format('outrider.gate_%s_meter', gate_id)::regclass
+            set permits = format('outrider.gate_%s_permits', gate_id)::regclass,
+                reading = format('outrider.gate_%s_reading', gate_id)::regclass,
+                due = format('outrider.gate_%s_due', gate_id)::regclass
             where g.id = gate_id;
         end if;
     end if;
-    -- The meter goes on where it is, with another speed.
+    -- What was booked ahead of its time stays so, at another speed.
+    perform setval(g.due, coalesce((now + greatest(0, pg_sequence_last_value(g.due) - now)
+        * (g.per_second / set_gate.per_second))::bigint, 0))
+    from outrider.gate g where g.topic = set_gate.topic;
     update outrider.gate g
     set max_backlog = set_gate.max_backlog, overflow = set_gate.overflow, block_for = set_gate.block_for,
-        publish_rate = set_gate.publish_rate, per_second = set_gate.per_second,
-        metered = g.metered
-            + (coalesce(g.per_second, 0) - coalesce(set_gate.per_second, 0)) * date_part('epoch', clock_timestamp())
+        publish_rate = set_gate.publish_rate, per_second = set_gate.per_second
     where g.topic = set_gate.topic;
-    insert into outrider.route (subscription_id, exact_topics, reading, meter, metered, per_second)
-    select -g.id, array[g.topic], case when g.max_backlog is not null then g.reading end,
-        case when g.per_second is not null then g.meter end, g.metered, g.per_second
+    insert into outrider.route (subscription_id, exact_topics, permits)
+    select -g.id, array[g.topic], g.permits
     from outrider.gate g
     where g.topic = set_gate.topic and (g.max_backlog is not null or g.per_second is not null)
-    on conflict (subscription_id) do update
-    set reading = excluded.reading, meter = excluded.meter, metered = excluded.metered, per_second = excluded.per_second;
-    -- What was read meant another limit.
-    perform setval(g.reading, 0) from outrider.gate g where g.topic = set_gate.topic;
+    on conflict do nothing;
+    -- What was read and permitted meant other limits.
+    perform setval(g.reading, 0), setval(g.permits, 0) from outrider.gate g where g.topic = set_gate.topic;
 end
 $$;
 
@@ -146,10 +156,10 @@ $$;
 -- ---------------------------------------------------------------------------------------------------------------
 -- Publishers
 
--- Whether a backlog is too deep, to a publisher that has put `wanted` messages more into the queue and has not committed. A
--- reading is the milliseconds since 1970, doubled, with 1 more when a publisher took it, and below zero for "full", which a topic never
--- is that drops its oldest.
-create function outrider.is_full(gate outrider.gate, wanted int) returns boolean
+-- How many more messages may pass without another look at the backlogs; null when one of them is too deep, to a publisher that has
+-- put `wanted` messages into the queue and has not committed. A reading is the milliseconds since 1970, doubled, with 1 more when a
+-- publisher took it, and below zero for "full", which a topic never is that drops its oldest.
+create function outrider.room(gate outrider.gate, wanted int) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
@@ -157,11 +167,14 @@ declare
     at constant bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint * 2;
     -- What an old snapshot shows is no word for others, and such a transaction cannot drop what others have touched.
     tells constant boolean := current_setting('transaction_isolation') = 'read committed';
+    -- Before the leading worker has counted again they are hardly used up.
+    most constant int := gate.max_backlog / 20;
+    deepest bigint := 0;
     found_full boolean;
     pair record;
 begin
     if abs(abs(said) - at) < 2000 then
-        return said < 0;
+        return case when said < 0 then null when said & 1 = 0 and tells then most else 0 end;
     end if;
     if tells then
         -- Others need not count too.
@@ -172,6 +185,7 @@ begin
         select d.subscription_id, d.depth, case when d.is_plain then wanted else 0 end as own
         from outrider.gate_depths(array[gate.id], wanted) d
     loop
+        deepest := greatest(deepest, pair.depth);
         found_full := found_full or pair.depth - pair.own >= gate.max_backlog and gate.overflow <> 'drop_oldest';
         if tells and gate.overflow = 'drop_oldest' and pair.depth > gate.max_backlog then
             perform outrider.drop_oldest(gate, pair.subscription_id, least(pair.depth - gate.max_backlog, 10000)::int);
@@ -180,7 +194,7 @@ begin
     if tells then
         perform setval(gate.reading, case when found_full then -at - 1 else at + 1 end);
     end if;
-    return found_full;
+    return case when found_full then null when tells then greatest(0, least(most, gate.max_backlog - deepest)) else 0 end;
 end
 $$;
 
@@ -203,27 +217,24 @@ begin
 end
 $$;
 
--- Has messages drawn their numbers, and waits until the first of them is due, but not beyond `ends`. `continued`: the same
--- statement has drawn some before.
-create function outrider.draw(gate outrider.gate, wanted int, continued boolean, ends timestamptz) returns void
+-- Books messages at a gate's rate, and permits for others, at most `room`, as far as time for them has passed unused. Waits until
+-- the first message is due, but not beyond `ends`. `continued`: the same statement has passed some before.
+create function outrider.book(gate outrider.gate, wanted int, room int, continued boolean, ends timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp as $$
 declare
-    due constant float8 := gate.metered + gate.per_second * date_part('epoch', clock_timestamp());
-    -- As many may come ahead of their time, and as many late: together a tenth of a second's worth, and one of the slowest.
-    early constant float8 := greatest(1, gate.per_second / 20);
-    drawn bigint := pg_sequence_last_value(gate.meter);
-    wait float8;
+    now constant bigint := outrider.nanoseconds();
+    -- What was not taken by now is lost. Permits of as much may be left from before: together a tenth of a second's worth.
+    oldest constant bigint := now - 50000000;
+    -- Nobody can book ten years ahead, which an amount beyond all reason would.
+    latest constant bigint := now + 315360000000000000;
+    interval_ns constant float8 := 1e9 / gate.per_second;
+    span constant bigint := least(ceil(wanted * interval_ns), latest - now)::bigint;
+    due bigint := greatest(pg_sequence_last_value(gate.due), oldest);
+    spare constant int := greatest(0, least(floor((now - due) / interval_ns) - wanted, room));
+    spare_span constant bigint := ceil(spare * interval_ns);
+    wait float8 := (due - now) / 1e9;
 begin
-    if drawn < due - gate.per_second / 20 then
-        -- What was not drawn in its time is lost. One of several publishers sees to that, and in one expression, for nothing may
-        -- come between it and the end of its lock.
-        perform case when pg_try_advisory_lock(1870033019, gate.id) then
-            concat(case when pg_sequence_last_value(gate.meter) < floor(due)
-                then setval(gate.meter, floor(due)::bigint) end, pg_advisory_unlock(1870033019, gate.id)) end;
-        drawn := pg_sequence_last_value(gate.meter);
-    end if;
-    wait := (drawn + 1 - early - due) / gate.per_second;
     if wait > 0 and not continued and clock_timestamp() + make_interval(secs => wait) > ends then
         raise exception 'rate of topic % exceeded: it takes %', gate.topic, gate.publish_rate
             using errcode = 'OR002',
@@ -232,11 +243,16 @@ begin
             hint = format('Publish it again at %s or later%s.', clock_timestamp() + make_interval(secs => wait),
                 case when gate.overflow = 'block' then ', or let the topic''s file say a longer block_for' end);
     end if;
-    drawn := case when wanted = 1 then nextval(gate.meter)
-        else (select max(nextval(gate.meter)) from generate_series(1, wanted)) end;
+    -- One publisher after the other, and in one expression, for nothing may come between it and the end of its lock. Permits are
+    -- given where none are left.
+    due := case when pg_advisory_lock(1870033019, gate.id) is not null then nullif(
+        setval(gate.due, least(latest, greatest(pg_sequence_last_value(gate.due), oldest) + span
+            + case when spare > 0 and pg_sequence_last_value(gate.permits) >= 0 and setval(gate.permits, -spare) is not null
+                then spare_span else 0 end)),
+        case when pg_advisory_unlock(1870033019, gate.id) then 0 end) end;
     if gate.overflow = 'block' and not continued then
-        -- Those who looked at the same moment have drawn one after the other.
-        wait := (drawn - wanted + 1 - early - due) / gate.per_second;
+        -- Those who looked at the same moment have booked one after the other.
+        wait := (due - span - outrider.nanoseconds()) / 1e9;
         if wait > 0 then
             perform pg_sleep(wait);
         end if;
@@ -254,6 +270,7 @@ declare
     ends timestamptz := began;
     stopped constant int := nullif(current_setting('outrider.gate' || gate.id, true), '');
     held int[];
+    room int := 2147483647;
 begin
     if stopped is null then
         return null;
@@ -267,8 +284,12 @@ begin
     if gate.overflow = 'block' then
         ends := began + least(gate.block_for, nullif(current_setting('outrider.block_for', true), '')::interval);
     end if;
-    if gate.max_backlog is not null and outrider.is_full(gate, wanted) then
+    if gate.max_backlog is not null then
+        room := outrider.room(gate, wanted);
+    end if;
+    if room is null then
         if gate.overflow = 'drop_newest' then
+            room := 0;
             if pg_sequence_last_value(gate.reading) & 1 = 1 or current_setting('transaction_isolation') <> 'read committed' then
                 held := array(
                     select d.subscription_id from outrider.gate_depths(array[gate.id], wanted) d
@@ -284,12 +305,16 @@ begin
                 perform pg_sleep(least(0.05, date_part('epoch', ends - clock_timestamp())));
                 -- The file may have been changed meanwhile.
                 select g.* into gate from outrider.gate g where g.id = gate.id;
-                exit when gate.max_backlog is null or not outrider.is_full(gate, wanted);
+                exit when gate.max_backlog is null;
+                room := outrider.room(gate, wanted);
+                exit when room is not null;
             end loop;
         end if;
     end if;
     if gate.per_second is not null then
-        perform outrider.draw(gate, stopped, stopped < wanted, ends);
+        perform outrider.book(gate, stopped, room, stopped < wanted, ends);
+    elsif room > 0 and pg_sequence_last_value(gate.permits) >= 0 then
+        perform setval(gate.permits, -room);
     end if;
     return nullif(held, '{}');
 end
@@ -484,10 +509,13 @@ begin
             return next;
         end if;
     end loop;
-    perform setval(g.reading, (date_part('epoch', clock_timestamp()) * 1000)::bigint
-        * case when g.overflow <> 'drop_oldest' and exists (select from outrider.gate_full f where f.gate_id = g.id)
-            then -2 else 2 end)
-    from outrider.gate g where g.max_backlog is not null;
+    perform setval(q.reading, (date_part('epoch', clock_timestamp()) * 1000)::bigint * case when q.is_full then -2 else 2 end),
+        case when q.is_full then setval(q.permits, 0) end
+    from (
+        select g.reading, g.permits,
+            g.overflow <> 'drop_oldest' and exists (select from outrider.gate_full f where f.gate_id = g.id) as is_full
+        from outrider.gate g where g.max_backlog is not null
+    ) q;
     perform setval('outrider.gates_seen',
         case when is_settled and not exists (select from unnest(depths) d where d > 0) then reached else 0 end);
 end

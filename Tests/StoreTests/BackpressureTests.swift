@@ -122,6 +122,41 @@ struct BackpressureTests {
         }
     }
 
+    /// With a reading of a publisher there are never more of them than there is room.
+    @Test func permitsThatPublishersGaveEndWhereTheTopicIsFull() async throws {
+        try await Self.with([("max_backlog", 100)]) { database in
+            try await database.publish()
+            #expect(try await database.permits() == 5)
+            try await database.publish(3)
+            #expect(try await database.permits() == 2)
+            try await database.publish(93)
+            try await database.age()
+            try await database.publish()
+            #expect(try await database.permits() == 2)
+            try await database.age()
+            try await database.publish(2)
+            #expect(try await failure { try await database.publish() }?.state == "OR001")
+        }
+    }
+
+    @Test func theLeaderTakesPermitsBackWhenATopicIsFull() async throws {
+        try await Self.with([("max_backlog", 100)]) { database in
+            try await database.publish(90)
+            try await database.read()
+            #expect(try await database.permits() == 5)
+            // From a topic without a limit.
+            for _ in 0..<10 { try await database.publish("order.paid") }
+            try await database.read()
+            #expect(try await database.permits() == 0)
+            #expect(try await failure { try await database.publish() }?.state == "OR001")
+            // There is room again.
+            try await database.execute("delete from outrider.delivery")
+            try await database.read()
+            try await database.publish()
+            #expect(try await database.permits() == 5)
+        }
+    }
+
     @Test func anOldSnapshotIsNoWordForOthers() async throws {
         try await Self.with([("max_backlog", 5)]) { database in
             let session = Session(database.url)
@@ -412,7 +447,7 @@ struct BackpressureTests {
             #expect(refused?.hint?.contains("Publish it again at 2") == true)
             try await database.publish("order.paid")
             // Time passes.
-            try await database.execute("select setval(meter, last_value - 1) from outrider.gate, outrider.gate_1_meter")
+            try await database.execute("select setval(due, 0) from outrider.gate")
             try await database.publish()
             #expect(try await failure { try await database.publish() }?.state == "OR002")
         }
@@ -435,10 +470,36 @@ struct BackpressureTests {
         }
     }
 
+    @Test func whatPassedUnusedIsPermittedToOthers() async throws {
+        try await Self.with([("publish_rate", "1000/s")]) { database in
+            // Nothing has been taken for long: a twentieth of a second's worth.
+            try await database.publish()
+            #expect(try await database.permits() == 49)
+            try await database.publish(40)
+            #expect(try await database.permits() == 9)
+            try await Self.with([("publish_rate", "1000/s"), ("max_backlog", 100)]) { database in
+                try await database.publish()
+                #expect(try await database.permits() == 5)
+            }
+        }
+    }
+
+    @Test func aStatementBeyondAllReasonIsBookedForTenYears() async throws {
+        try await Self.with([("publish_rate", "1/h")]) { database in
+            try await database.publish(100_000)
+            let detail = try await failure { try await database.publish() }?.detail
+            #expect(detail?.hasPrefix("It takes the next message in 31535999") == true)
+            #expect(
+                try await database.count(
+                    "select count(*) from pg_locks where classid = 1870033019 and locktype = 'advisory'")
+                    == 0)
+        }
+    }
+
     /// By the database's clock, from the first message to the last that was accepted.
-    @Test(arguments: ["reject", "block"])
-    func manyPublishersTogetherKeepToTheRate(overflow: String) async throws {
-        try await Self.with([("publish_rate", "200/s"), ("overflow", JSON(overflow))]) { database in
+    @Test(arguments: ["reject", "block"], [200.0, 1000])
+    func manyPublishersTogetherKeepToTheRate(overflow: String, limit: Double) async throws {
+        try await Self.with([("publish_rate", JSON("\(Int(limit))/s")), ("overflow", JSON(overflow))]) { database in
             // Not before everybody is there.
             let ends = "(select min(published_at) from outrider.outbox) + interval '2.5 s'"
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -463,7 +524,7 @@ struct BackpressureTests {
                 "select (count(*) / date_part('epoch', max(published_at) - min(published_at)))::float8 from outrider.outbox",
                 as: Double.self)
             // A burst of a tenth of a second comes on top, and a busy machine may bring fewer.
-            #expect(rate < 200 * 1.1 + 20)
+            #expect(rate < limit * 1.1 + limit / 10)
             if overflow == "block" { #expect(rate > 100) }
         }
     }
@@ -496,6 +557,11 @@ extension TestDatabase {
 
     fileprivate func reading() async throws -> Int64 {
         try await value("select pg_sequence_last_value(reading) from outrider.gate")
+    }
+
+    /// How many messages pass without a further look.
+    fileprivate func permits() async throws -> Int64 {
+        try await value("select greatest(0, -pg_sequence_last_value(permits)) from outrider.gate")
     }
 
     /// Whether the topic takes a message, which is not published.
