@@ -9,7 +9,7 @@ drop table outrider.outbox, outrider.outbox_partition, outrider.dropped_partitio
     outrider.endpoint, outrider.chosen_id, outrider.dedupe, outrider.cancelled_message, outrider.delivery, outrider.scheduled,
     outrider.backlog, outrider.arrival, outrider.active_slot, outrider.held_slot, outrider.lane_floor, outrider.key_check,
     outrider.gate;
-drop sequence outrider.delivery_id, outrider.place;
+drop sequence outrider.delivery_id, outrider.place, outrider.settling;
 drop function outrider.publish, outrider.refuse_malformed, outrider.make_partitions,
     outrider.close_partitions, outrider.drop_expired_partition, outrider.wake, outrider.uuid_v7, outrider.is_generated,
     outrider.uuid_v7_floor, outrider.uuid_v7_time;

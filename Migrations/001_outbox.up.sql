@@ -270,7 +270,8 @@ create table outrider.active_slot (
     lane int not null,
     since bigint not null,
     key bigint not null,
-    primary key (lane, since)
+    -- With the key, so that rows of other keys, which may be dead, are told in the index.
+    primary key (lane, since, key)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 
 create table outrider.held_slot (
@@ -281,9 +282,13 @@ create table outrider.held_slot (
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 
 create table outrider.lane_floor (
-    lane int primary key,
-    floor bigint not null default 0
-) with (fillfactor = 50);
+    lane int not null,
+    floor bigint not null,
+    primary key (lane, floor)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+
+-- The lane whose floor was raised last, counted on and on.
+create sequence outrider.settling as bigint cache 1;
 
 create table outrider.key_check (
     id bigint generated always as identity primary key,

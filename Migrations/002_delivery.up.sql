@@ -358,9 +358,8 @@ begin
             select from outrider.delivery d where d.subscription_id = s.id and d.id <= s.floor and d.owner is null)) end;
     due_in := least((select min(s.due_at) from outrider.scheduled s), (select min(c.due_at) from outrider.key_check c)) - now();
     operations := exists (select from outrider.operation o where o.finished_at is null);
-    unsettled := leads and exists (
-        select from outrider.lane_floor f join outrider.route r on r.subscription_id = f.lane >> 8 and r.per_key is not null
-        where f.floor <= (select p.last_value from outrider.place p) - 2000);
+    unsettled := leads and exists (select from outrider.route r where r.per_key is not null)
+        and outrider.has_unsettled_slots();
     epoch := (select concat(max(d.applied_at), count(*)) from outrider.definition d)
         || (select concat(max(s.id), count(s.paused_at), max(s.paused_at), count(*), count(s.removed_at),
                 count(*) filter (where s.opening))

@@ -19,7 +19,8 @@
 --
 -- *Old snapshots.* A slot's row is inserted and deleted, maybe thousands of times for a key, and as long as somebody holds an
 -- old snapshot every look at the key would read all those dead rows. So slots are looked for from their lane's floor on; now
--- and then, under the lane's lock, those that are still taken move to `held_slot`, and the floor rises.
+-- and then, under the lane's lock, those that are still taken move to `held_slot`, and the floor rises. A floor is a new row
+-- each time, and is looked for from the highest one down, so that nobody reads those of old.
 
 create function outrider.lane(subscription_id int, key bigint) returns int
 language sql immutable parallel safe
@@ -72,13 +73,15 @@ begin
                 where a.subscription_id = k.subscription_id and a.key = k.key)
             then coalesce(r.per_key, 1)
                 - (select count(*) from outrider.active_slot a
-                    where a.lane = outrider.lane(k.subscription_id, k.key) and a.since > coalesce(f.floor, 0)
-                        and a.key = k.key)
+                    where a.lane = outrider.lane(k.subscription_id, k.key) and a.since > f.floor and a.key = k.key)
                 - (select count(*) from outrider.held_slot h
                     where h.subscription_id = k.subscription_id and h.key = k.key) end as free
         from (select distinct i.subscription_id, i.key from incoming i where i.key is not null) k
         left join outrider.route r on r.subscription_id = k.subscription_id
-        left join outrider.lane_floor f on f.lane = outrider.lane(k.subscription_id, k.key)
+        cross join lateral (
+            select coalesce(max(f.floor), 0) as floor from outrider.lane_floor f
+            where f.lane = outrider.lane(k.subscription_id, k.key)
+        ) f
     ), placed as materialized (
         select p.*, nextval('outrider.place') as place
         from (
@@ -190,11 +193,15 @@ begin
         delete from outrider.active_slot where ctid = any (array(
             select a.ctid
             from idle i
-            left join outrider.lane_floor f on f.lane = outrider.lane(i.subscription_id, i.key)
+            cross join lateral (
+                select coalesce(max(f.floor), 0) as floor from outrider.lane_floor f
+                where f.lane = outrider.lane(i.subscription_id, i.key)
+            ) f
             cross join lateral (
                 select a.ctid from outrider.active_slot a
-                where a.lane = outrider.lane(i.subscription_id, i.key) and a.since > coalesce(f.floor, 0) and a.key = i.key
-                order by a.since limit i.left_over
+                where a.lane = outrider.lane(i.subscription_id, i.key) and a.since > f.floor and a.key = i.key
+                -- Those that are alive are the newest. Another worker may be giving back a slot of the same key.
+                order by a.since desc limit i.left_over for update skip locked
             ) a
             where i.is_certain))
         returning lane, key
@@ -209,7 +216,7 @@ begin
             cross join lateral (
                 select h.ctid from outrider.held_slot h
                 where h.subscription_id = i.subscription_id and h.key = i.key
-                order by h.since limit i.left_over - y.count
+                order by h.since desc limit i.left_over - y.count for update skip locked
             ) h
             where i.is_certain and i.left_over > y.count))
     ), later as (
@@ -285,9 +292,31 @@ begin
 end
 $$;
 
--- Moves slots that are still taken out of the way of those that come and go, and raises the floors: of at most `most` lanes,
+-- The lanes of all keyed subscriptions come round and round: the nth of them, null when there is none; and its floor.
+create function outrider.nth_lane(n bigint, out lane int, out floor bigint)
+language sql stable
+set enable_seqscan = on
+set search_path = pg_catalog, pg_temp as $$
+    select l.lane, (select coalesce(max(f.floor), 0) from outrider.lane_floor f where f.lane = l.lane)
+    from (
+        select k.ids[(n >> 8) % cardinality(k.ids) + 1] << 8 | (n & 255)::int as lane
+        from (select array_agg(r.subscription_id order by r.subscription_id) as ids
+            from outrider.route r where r.per_key is not null) k
+    ) l
+$$;
+
+-- Whether so many places were given since a lane was settled that it is time for the next ones. At 2,000 messages a second of one
+-- subscription each lane's turn comes after some seconds.
+create function outrider.has_unsettled_slots() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp as $$
+    select p.last_value - n.floor >= 128
+    from outrider.place p, outrider.settling s, outrider.nth_lane(s.last_value) n
+$$;
+
+-- Moves slots that are still taken out of the way of those that come and go, and raises the floors: of the next `lanes` lanes,
 -- whose publishers wait for it. Returns of how many.
-create function outrider.settle_slots(most int default 16) returns int
+create function outrider.settle_slots(lanes int default 16) returns int
 language plpgsql volatile
 set enable_seqscan = off
 set search_path = pg_catalog, pg_temp as $$
@@ -296,23 +325,21 @@ declare
     stale record;
     settled int := 0;
 begin
-    for stale in
-        select f.lane, r.subscription_id, f.floor
-        from outrider.lane_floor f
-        join outrider.route r on r.subscription_id = f.lane >> 8 and r.per_key is not null
-        where f.floor <= reached - 2000
-        order by f.floor limit most
-    loop
+    for i in 1 .. lanes loop
+        stale := outrider.nth_lane(nextval('outrider.settling'));
         -- Nobody draws a place in this lane and nobody gives back a slot of it: its rows are all there.
-        continue when not pg_try_advisory_xact_lock(1870033016, stale.lane);
+        continue when stale.lane is null or stale.floor >= reached
+            or not pg_try_advisory_xact_lock(1870033016, stale.lane);
         with settling as (
             delete from outrider.active_slot a where a.lane = stale.lane and a.since > stale.floor
             returning a.key, a.since
         ), held as (
             insert into outrider.held_slot (subscription_id, key, since)
-            select stale.subscription_id, s.key, s.since from settling s
+            select stale.lane >> 8, s.key, s.since from settling s
+        ), below as (
+            delete from outrider.lane_floor f where f.lane = stale.lane and f.floor = stale.floor
         )
-        update outrider.lane_floor f set floor = reached where f.lane = stale.lane;
+        insert into outrider.lane_floor (lane, floor) values (stale.lane, reached);
         settled := settled + 1;
     end loop;
     return settled;

@@ -178,14 +178,6 @@ package struct DefinitionStore {
                 topic_expression = excluded.topic_expression, per_key = excluded.per_key,
                 opening = r.opening or excluded.opening
             """)
-        if subscription.perKey != nil {
-            _ = try connection.query(
-                """
-                insert into outrider.lane_floor (lane)
-                select outrider.lane(\(id)::int, n) from generate_series(0::bigint, 255) n
-                on conflict do nothing
-                """)
-        }
         if isNew, let start {
             _ = try connection.query(
                 """

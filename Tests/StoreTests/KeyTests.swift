@@ -88,14 +88,55 @@ struct KeyTests {
         }
     }
 
+    /// Two workers that see the same rows, and take one each.
+    @Test func slotsOfAKeyThatAreGivenBackAtOnceAreAllGivenBack() async throws {
+        try await KeyScene.with(options: ["ordered": false, "concurrency_per_key": 3]) { scene in
+            for isHeld in [false, true] {
+                for _ in 1...3 { try await scene.database.publish(key: "a") }
+                if isHeld { try await scene.settle() }
+                #expect(try await scene.slots() == 3)
+                let places = try await scene.database.values(
+                    "select place from outrider.delivery order by 1", as: Int64.self)
+                let first = Session(scene.database.url)
+                let second = Session(scene.database.url)
+                func giveBack(_ place: Int64, in session: Session) async throws {
+                    try await session.run {
+                        _ = try $0.query(
+                            """
+                            select outrider.advance(array[d.subscription_id], array[d.key], array[d.place])
+                            from outrider.delivery d where d.place = \(place)
+                            """)
+                    }
+                }
+                try await first.execute("begin")
+                try await giveBack(places[0], in: first)
+                async let given: Void = giveBack(places[1], in: second)
+                try await eventually("the second has done so, or waits for the first") {
+                    try await scene.database.count(
+                        """
+                        select count(*) from pg_stat_activity
+                        where query like '%outrider.advance%' and (state = 'idle' or wait_event_type = 'Lock')
+                        """) == 1
+                }
+                try await first.execute("commit")
+                try await given
+                #expect(try await scene.slots() == 1)
+                try await giveBack(places[2], in: second)
+                #expect(try await scene.slots() == 0)
+                try await scene.database.execute("delete from outrider.delivery")
+                await first.close()
+                await second.close()
+            }
+        }
+    }
+
     /// Its row would lie below the floor, seen by nobody.
     @Test func aLaneOfAnOpenPublisherIsNotSettled() async throws {
         try await KeyScene.with { scene in
             let publisher = Session(scene.database.url)
             try await publisher.execute("begin; select outrider.publish('order.created', '1', key => 'a')")
             try await scene.settle()
-            #expect(
-                try await scene.database.count("select count(*) from outrider.lane_floor where floor = 0") == 1)
+            #expect(try await scene.database.count("select count(*) from outrider.lane_floor") == 255)
             try await publisher.execute("commit")
             try await scene.database.publish(key: "a")
             #expect(try await scene.worker.claim(10).count == 1)
@@ -209,6 +250,11 @@ private struct KeyScene {
     func tend() async throws {
         try await database.query("update outrider.key_check set due_at = clock_timestamp()")
         try await database.query("select outrider.move_due()")
+    }
+
+    func slots() async throws -> Int {
+        try await database.count(
+            "select (select count(*) from outrider.active_slot) + (select count(*) from outrider.held_slot)")
     }
 
     /// As if much had been published meanwhile.
