@@ -4,7 +4,7 @@ internal import Primitives
 ///
 /// HTTP/1.1 with connections kept alive; HTTP/2 where a TLS server chooses it by ALPN. Proxies follow curl's standard: the
 /// environment variables `http_proxy`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (curl(1), ENVIRONMENT).
-/// How many requests are in flight is up to the caller.
+/// How many requests are in flight is up to the caller; while the thread is busy all the time, some of them wait here (`Crowd`).
 package final class HTTPClient: Sendable {
     private let inbox: Inbox
     private let thread: JoinableThread

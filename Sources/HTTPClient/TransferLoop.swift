@@ -12,11 +12,17 @@ final class TransferLoop {
     /// The sockets that libcurl waits for.
     private var wanted: Set<Int32> = []
     private var running: [Transfer] = []
+    /// What may not run yet.
+    private var pending: ArraySlice<HTTPRequest> = []
+    private var crowd = Crowd(now: .now)
+    private var endedInTurn = 0
     private var idle: [Transfer] = []
     private var ended: [HTTPExchange] = []
 
     /// Handles beyond these are freed when their transfer ends: each holds some 20 KiB.
     private static let idleTransfers = 256
+    /// Milliseconds.
+    private static let lookAtCrowd: Int32 = 100
 
     private static let globalInit: Void = {
         precondition(curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK, "libcurl cannot be initialised")
@@ -67,9 +73,10 @@ final class TransferLoop {
     // MARK: - Orders
 
     private func start(_ requests: [HTTPRequest]) {
-        if requests.isEmpty { return }
+        pending += requests
+        if pending.isEmpty { return }
         let now = ContinuousClock.now
-        for request in requests {
+        while running.count < crowd.most, let request = pending.popFirst() {
             if let notAfter = request.notAfter, notAfter < now {
                 ended.append(request.cancelled())
                 continue
@@ -91,7 +98,8 @@ final class TransferLoop {
     }
 
     private func cancel(_ withdrawn: [HTTPRequest]) {
-        ended += withdrawn.map { $0.cancelled() }
+        ended += (pending + withdrawn).map { $0.cancelled() }
+        pending = []
         let now = ContinuousClock.now
         while let transfer = running.last {
             let exchange = transfer.cancelled(now: now)
@@ -115,8 +123,18 @@ final class TransferLoop {
     private func wait() {
         var timeout: Int32 = 0
         if inbox.fallAsleep() { timeout = millisecondsToAlarm() }
+        if running.count < crowd.most, !pending.isEmpty {
+            timeout = 0
+        } else if !pending.isEmpty, !(0...Self.lookAtCrowd).contains(timeout) {
+            // The handlers of all that runs may be stuck: the next look at the crowd finds out.
+            timeout = Self.lookAtCrowd
+        }
         withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 128) { events in
+            let start = ContinuousClock.now
             let count = epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
+            let now = ContinuousClock.now
+            crowd.turned(slept: now - start, ended: endedInTurn, running: running.count, now: now)
+            endedInTurn = 0
             for event in events.prefix(Int(max(0, count))) {
                 if event.data.fd == inbox.wakeUp {
                     var value: UInt64 = 0
@@ -169,6 +187,7 @@ final class TransferLoop {
             let exchange = transfer.finished(code, now: time)
             stop(transfer)
             ended.append(exchange)
+            endedInTurn += 1
         }
     }
 
