@@ -65,7 +65,7 @@ struct CrowdTests {
         #expect(thread.crowd.most == .max)
         thread.run(.milliseconds(4800))
         #expect(thread.crowd.most == .max)
-        thread.run(.milliseconds(200))
+        thread.run(.milliseconds(100))
         #expect(thread.crowd.most == 320)
     }
 
