@@ -358,8 +358,7 @@ begin
             select from outrider.delivery d where d.subscription_id = s.id and d.id <= s.floor and d.owner is null)) end;
     due_in := least((select min(s.due_at) from outrider.scheduled s), (select min(c.due_at) from outrider.key_check c)) - now();
     operations := exists (select from outrider.operation o where o.finished_at is null);
-    unsettled := leads and exists (select from outrider.route r where r.per_key is not null)
-        and outrider.has_unsettled_slots();
+    unsettled := leads and outrider.has_unsettled_slots();
     epoch := (select concat(max(d.applied_at), count(*)) from outrider.definition d)
         || (select concat(max(s.id), count(s.paused_at), max(s.paused_at), count(*), count(s.removed_at),
                 count(*) filter (where s.opening))

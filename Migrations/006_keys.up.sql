@@ -310,7 +310,7 @@ $$;
 create function outrider.has_unsettled_slots() returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp as $$
-    select p.last_value - n.floor >= 128
+    select n.lane is not null and p.last_value - n.floor >= 128
     from outrider.place p, outrider.settling s, outrider.nth_lane(s.last_value) n
 $$;
 

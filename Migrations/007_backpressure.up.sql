@@ -167,7 +167,7 @@ declare
     at constant bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint * 2;
     -- What an old snapshot shows is no word for others, and such a transaction cannot drop what others have touched.
     tells constant boolean := current_setting('transaction_isolation') = 'read committed';
-    -- Before the leading worker has counted again they are hardly used up.
+    -- Little beside the limit: when the leading worker counts next is not known here.
     most constant int := gate.max_backlog / 20;
     deepest bigint := 0;
     found_full boolean;
@@ -270,6 +270,7 @@ declare
     ends timestamptz := began;
     stopped constant int := nullif(current_setting('outrider.gate' || gate.id, true), '');
     held int[];
+    -- Any number where there is no `max_backlog`.
     room int := 2147483647;
 begin
     if stopped is null then

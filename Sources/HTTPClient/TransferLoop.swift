@@ -21,7 +21,7 @@ final class TransferLoop {
 
     /// Handles beyond these are freed when their transfer ends: each holds some 20 KiB.
     private static let idleTransfers = 256
-    /// Milliseconds.
+    /// How long those that may not run yet wait for nothing to happen, in milliseconds.
     private static let lookAtCrowd: Int32 = 100
 
     private static let globalInit: Void = {
@@ -123,11 +123,10 @@ final class TransferLoop {
     private func wait() {
         var timeout: Int32 = 0
         if inbox.fallAsleep() { timeout = millisecondsToAlarm() }
-        if running.count < crowd.most, !pending.isEmpty {
-            timeout = 0
-        } else if !pending.isEmpty, !(0...Self.lookAtCrowd).contains(timeout) {
+        if !pending.isEmpty {
             // The handlers of all that runs may be stuck: the next look at the crowd finds out.
-            timeout = Self.lookAtCrowd
+            let most = running.count < crowd.most ? 0 : Self.lookAtCrowd
+            timeout = timeout < 0 ? most : min(timeout, most)
         }
         withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 128) { events in
             let start = ContinuousClock.now

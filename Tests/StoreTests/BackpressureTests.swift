@@ -491,8 +491,10 @@ struct BackpressureTests {
             #expect(detail?.hasPrefix("It takes the next message in 31535999") == true)
             #expect(
                 try await database.count(
-                    "select count(*) from pg_locks where classid = 1870033019 and locktype = 'advisory'")
-                    == 0)
+                    """
+                    select count(*) from pg_locks l join pg_database d on d.oid = l.database
+                    where d.datname = current_database() and l.locktype = 'advisory' and l.classid = 1870033019
+                    """) == 0)
         }
     }
 

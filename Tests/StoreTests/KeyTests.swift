@@ -115,7 +115,8 @@ struct KeyTests {
                     try await scene.database.count(
                         """
                         select count(*) from pg_stat_activity
-                        where query like '%outrider.advance%' and (state = 'idle' or wait_event_type = 'Lock')
+                        where datname = current_database() and query like '%outrider.advance%'
+                            and (state = 'idle' or wait_event_type = 'Lock')
                         """) == 1
                 }
                 try await first.execute("commit")
